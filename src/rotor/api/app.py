@@ -1,0 +1,74 @@
+"""The API as one Starlette application; the server adds the dashboard's routes to it."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rotor.api import apps, checkpoints, events, functions, health, openapi, runs, signals
+from rotor.api.authentication import LoopbackGuard
+from rotor.api.calls import Api
+from rotor.api.connect import Connect, connect_route
+from rotor.api.problems import problem
+from rotor.api.routing import Operations
+from rotor.api.settings import ApiSettings
+from rotor.api.streams import Streams
+from rotor.store import workspaces
+from rotor.store.keys import Keys
+from rotor.store.recent import Recent
+from rotor.store.signing_keys import SigningKeys
+from rotor.store.store import Store
+from rotor.store.tokens import Tokens
+
+__all__ = ["create_app"]
+
+DECLARED = (
+    *events.OPERATIONS,
+    *functions.OPERATIONS,
+    *apps.OPERATIONS,
+    *runs.OPERATIONS,
+    *signals.OPERATIONS,
+    *checkpoints.OPERATIONS,
+    *health.OPERATIONS,
+)
+"""Every operation of the API, which OpenAPI describes."""
+
+
+def create_app(store: Store, *, settings: ApiSettings, connect: Connect) -> Starlette:
+    """The API on `store`. Workers' connections are handed to `connect` with their workspace's id, not yet accepted.
+
+    When the server stops, it calls `app.state.streams.end()`, so that open streams do not hold it up.
+    """
+    database = store.database
+
+    async def identify(name: str) -> int:
+        return await workspaces.identify(database, name)
+
+    signing_keys = SigningKeys(database)
+    api = Api(
+        store=store,
+        settings=settings,
+        keys=Keys(database),
+        signing_keys=signing_keys,
+        tokens=Tokens(signing_keys),
+        streams=Streams(store.changes),
+        workspaces=Recent(identify, seconds=3600),
+    )
+    app = Starlette(
+        routes=[Operations(api, (*DECLARED, openapi.operation(DECLARED))), connect_route(api, connect)],
+        middleware=[] if settings.keys_required else [Middleware(LoopbackGuard)],
+        exception_handlers={HTTPException: _unrouted},
+    )
+    app.state.streams = api.streams
+    return app
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """No route took the request."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = "there is nothing at this path" if status == 404 else str(error)
+    answer = problem(status if status in (404, 405) else 500, detail)
+    return Response(answer.body, answer.status, media_type=answer.content_type.decode())

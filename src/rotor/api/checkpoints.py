@@ -1,0 +1,85 @@
+"""`/v1/checkpoints/{run_id}`: the holder of an invocation over HTTP commits its steps while it runs.
+
+The token says which run and lease it writes for, and the signature that the body is its own; whether the lease still
+holds is decided where the messages are written.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from rotor import limits
+from rotor.api.answers import Answer, json_answer
+from rotor.api.authentication import bearer
+from rotor.api.bodies import decode_body
+from rotor.api.calls import Call
+from rotor.api.operations import Operation, Result
+from rotor.api.problems import Unauthorized
+from rotor.errors import SignatureError
+from rotor.protocol.messages import RunMessage
+from rotor.protocol.signing import verify
+from rotor.store.message_checks import refusal
+from rotor.store.problems import Invalid
+
+__all__ = ["OPERATIONS"]
+
+_frame: msgspec.json.Decoder[list[RunMessage]] = msgspec.json.Decoder(list[RunMessage])
+
+
+async def commit(call: Call) -> Answer:
+    run_id = call.run_id()
+    workspace_id, lease_id = await _authorised(call, run_id)
+    messages: list[RunMessage] = decode_body(call.raw_body, _frame)
+    if len(messages) > limits.MESSAGES_PER_FRAME:
+        message = f"holds {len(messages):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
+        raise Invalid([("body", message)])
+    foreign = [number for number, message in enumerate(messages) if message.run_id != str(run_id)]
+    if foreign:
+        raise Invalid([(f"[{number}].run_id", "is not the run of the path") for number in foreign[: limits.PAGE_ITEMS]])
+    payload_bytes_max = call.api.settings.payload_bytes_max
+    refusals = [refusal(message, payload_bytes_max=payload_bytes_max) for message in messages]
+    kept = [message for message, refused in zip(messages, refusals, strict=True) if refused is None]
+    told = await call.store.committer.exchange(workspace_id, lease_id, kept)
+    return json_answer([*told, *(refused for refused in refusals if refused is not None)])
+
+
+async def _authorised(call: Call, run_id: UUID) -> tuple[int, UUID]:
+    """The (workspace id, lease id) that the request writes for. Raises `Unauthorized`."""
+    claim = await call.api.tokens.verify(bearer(call.scope) or "", run_id)
+    if claim is None:
+        raise Unauthorized("send the token of this run's invocation as `Authorization: Bearer TOKEN`")
+    if call.api.settings.keys_required or "webhook-signature" in call.headers:
+        keys = await call.api.signing_keys.of(claim[0])
+        try:
+            verify(call.raw_body, call.headers, keys=keys, now=time.time())
+        except SignatureError as error:
+            raise Unauthorized(f"{error}; sign with the workspace's signing key (ROTOR_SIGNING_KEY)") from None
+    return claim
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/checkpoints/{run_id}",
+        "commit_checkpoints",
+        commit,
+        "Commit what an invocation of a serve app has done",
+        {200: Result("A frame: what is durable now, and what else its holder should know.", list[dict[str, Any]])},
+        "protocol",
+        access="token",
+        takes_raw_body=True,
+        body_bytes_max=limits.FRAME_BYTES,
+        body_limit="FRAME_BYTES",
+        headers={
+            "webhook-id": "Standard Webhooks: the id of this message.",
+            "webhook-timestamp": "Standard Webhooks: when it was signed, in seconds since 1970.",
+            "webhook-signature": "Standard Webhooks: `v1,` and the base64 of its HMAC-SHA256.",
+        },
+        problems=(404,),
+        details="Body and answer are frames: arrays of the messages that docs/reference/protocol.md specifies.",
+    ),
+)

@@ -1,0 +1,199 @@
+"""`/v1/runs`: list, show, follow, cancel and replay runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from rotor import limits
+from rotor.api.answers import Answer, StreamAnswer, json_answer
+from rotor.api.calls import Call, header
+from rotor.api.instants import read_instant
+from rotor.api.operations import Operation, Result
+from rotor.protocol.messages import RunStatus
+from rotor.store import cancellation, replays, runs
+from rotor.store.checks import text_problem
+from rotor.store.pages import Page
+from rotor.store.problems import Invalid
+from rotor.store.runs import Run, RunWithSteps, Step
+from rotor.store.streams import Follower
+
+__all__ = ["OPERATIONS"]
+
+GROUP_MAX = 2**62
+
+_encoder = msgspec.json.Encoder()
+
+
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs. `since` and `until` bound `created_at`: RFC 3339, or milliseconds since 1970."""
+
+    function_id: str | None = None
+    status: RunStatus | None = None
+    event_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    cursor: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=limits.PAGE_ITEMS)] = 50
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """The new run."""
+
+    run_id: UUID
+
+
+async def page(call: Call) -> Answer:
+    query: RunQuery = call.query
+    errors: list[tuple[str, str]] = []
+    for name in ("function_id", "event_id"):
+        problem = text_problem(getattr(query, name) or "")
+        if problem:
+            errors.append((name, problem))
+    since, until = _instant("since", query.since, errors), _instant("until", query.until, errors)
+    if errors:
+        raise Invalid(errors)
+    found = await runs.page(
+        call.store.database,
+        call.workspace_id,
+        function_id=query.function_id,
+        event_id=query.event_id,
+        status=query.status,
+        since=since,
+        until=until,
+        cursor=query.cursor,
+        items_max=query.limit,
+    )
+    return json_answer(found)
+
+
+async def get(call: Call) -> Answer | StreamAnswer:
+    run_id = call.run_id()
+    run = await runs.get(call.store.database, call.workspace_id, run_id)
+    return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
+
+
+async def cancel(call: Call) -> Answer | StreamAnswer:
+    await cancellation.cancel(call.store, call.workspace_id, call.run_id())
+    return await get(call)
+
+
+async def replay(call: Call) -> Answer:
+    return json_answer(Replayed(await replays.replay(call.store, call.workspace_id, call.run_id())), 202)
+
+
+async def stream(call: Call) -> Answer | StreamAnswer:
+    run_id = call.run_id()
+    since = _last_event_id(call)
+    follower = Follower(call.store.database, call.workspace_id, run_id, since=since or 0)
+    first = await follower.read()
+    if since is not None and not first and follower.ended:
+        # What tells an EventSource that there is nothing to come back for.
+        return Answer(204)
+    text = call.api.streams.follow(follower, run_id, first, call.receive)
+    headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+    return StreamAnswer(text, content_type=b"text/event-stream", headers=headers)
+
+
+async def _with_steps(run: Run, pieces: AsyncIterator[list[Step]]) -> Answer | StreamAnswer:
+    """The run with its steps: in one piece where they are few, else sent as they are read."""
+    head = _encoder.encode(run)[:-1] + b',"steps":['
+    first: list[Step] = await anext(pieces, [])
+    second = await anext(pieces, None)
+    if second is None:
+        return Answer(200, head + _items(first) + b"]}")
+    return StreamAnswer(_texts(head + _items(first) + b"," + _items(second), pieces))
+
+
+async def _texts(text: bytes, pieces: AsyncIterator[list[Step]]) -> AsyncGenerator[bytes, None]:
+    yield text
+    async for steps in pieces:
+        yield b"," + _items(steps)
+    yield b"]}"
+
+
+def _items(steps: list[Step]) -> bytes:
+    return _encoder.encode(steps)[1:-1]
+
+
+def _instant(name: str, given: str | None, errors: list[tuple[str, str]]) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        return read_instant(int(given) if given.isdecimal() and len(given) < 20 else given)
+    except ValueError as error:
+        errors.append((name, str(error)))
+        return None
+
+
+def _last_event_id(call: Call) -> int | None:
+    given = header(call.scope, b"last-event-id")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdecimal() and len(given) < 20 and int(given) < GROUP_MAX):
+        raise Invalid([("Last-Event-ID", "is not the id of an event of this stream")])
+    return int(given)
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/runs",
+        "list_runs",
+        page,
+        "Runs, newest first",
+        {200: Result("One page; its runs carry no steps.", Page[Run])},
+        "runs",
+        query=RunQuery,
+        details="A page ends before `limit` where its payloads grow large.",
+    ),
+    Operation(
+        "GET",
+        "/v1/runs/{run_id}",
+        "get_run",
+        get,
+        "One run with its steps",
+        {200: Result("The run.", RunWithSteps)},
+        "runs",
+        problems=(404,),
+    ),
+    Operation(
+        "GET",
+        "/v1/runs/{run_id}/stream",
+        "stream_run",
+        stream,
+        "Every change of a run and its steps",
+        {
+            200: Result("`event: run` and `event: step`, each with the whole row as data.", None, "text/event-stream"),
+            204: Result("The run has ended, and `Last-Event-ID` has seen it all."),
+        },
+        "runs",
+        headers={"Last-Event-ID": "Go on after this event."},
+        problems=(404,),
+        details="The stream begins with what is there, and ends after the run's end.",
+    ),
+    Operation(
+        "POST",
+        "/v1/runs/{run_id}/cancel",
+        "cancel_run",
+        cancel,
+        "Cancel a run",
+        {200: Result("It is cancelled, or will be once its step in flight is recorded.", RunWithSteps)},
+        "runs",
+        problems=(404, 409),
+    ),
+    Operation(
+        "POST",
+        "/v1/runs/{run_id}/replay",
+        "replay_run",
+        replay,
+        "Start a new run with the same event",
+        {202: Result("It is queued.", Replayed)},
+        "runs",
+        problems=(404,),
+    ),
+)

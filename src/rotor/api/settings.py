@@ -1,0 +1,19 @@
+"""How one server's API is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rotor import limits
+
+__all__ = ["ApiSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """One frozen object, made once at start."""
+
+    keys_required: bool = True
+    """False only where the server listens on the loopback address for its developer: a call without a valid key then
+    speaks for the workspace `default`, and calls from foreign web pages are refused."""
+    payload_bytes_max: int = limits.PAYLOAD_BYTES

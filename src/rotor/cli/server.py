@@ -1,0 +1,38 @@
+"""`rotor server`: the production server on `DATABASE_URL`."""
+
+from __future__ import annotations
+
+import click
+
+from rotor.cli.database import check_migrated, database_schema, database_url
+from rotor.cli.logs import start_logging
+from rotor.cli.loop import run_loop
+
+__all__ = ["server"]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 listens on every address.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8484, show_default=True)
+@click.option(
+    "--public-url",
+    envvar="ROTOR_PUBLIC_URL",
+    help="Where serve apps reach this server, if not at its host and port. [env: ROTOR_PUBLIC_URL]",
+)
+def server(*, host: str, port: int, public_url: str | None) -> None:
+    """Run the server on DATABASE_URL. Every call needs a key (`rotor keys create`).
+
+    Any number of servers may share one database. Migrate before a new version starts (`rotor migrate`).
+
+    \b
+    Example:
+      DATABASE_URL=postgresql://rotor@db/rotor rotor server --host 0.0.0.0
+    """
+    from rotor.server.server import ServerConfig, run
+
+    start_logging()
+    dsn, schema = database_url(), database_schema()
+    check_migrated(dsn, schema)
+    config = ServerConfig(database_url=dsn, schema=schema, host=host, port=port, public_url=public_url)
+    click.echo(f"Serving on {config.url}. Ctrl-C stops.")
+    run_loop(run(config))

@@ -1,0 +1,102 @@
+"""What can happen to a run: the inputs of decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+from rotor.engine.run import StepKey
+from rotor.protocol.messages import RunMessage, RunStatus
+
+__all__ = [
+    "Arrival",
+    "Cancelled",
+    "ChildEnded",
+    "DeadlineReached",
+    "EventArrived",
+    "FromHolder",
+    "HolderLost",
+    "Settlement",
+    "SignalArrived",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FromHolder:
+    """A message of the one who holds the run (or no longer does)."""
+
+    run_id: UUID
+    workspace_id: int
+    lease_id: UUID
+    message: RunMessage
+    fresh_id: UUID
+    """The id of what the message starts or sends, if it does."""
+    can_go_on: bool = True
+    """The holder is still there to go on with a run that could not be parked."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineReached:
+    """The deadline of a parked step has come."""
+
+    key: StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class EventArrived:
+    """An event that a parked step waits for."""
+
+    key: StepKey
+    event_id: str
+    event: bytes
+    """The event as JSON, as its workflow sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalArrived:
+    """A signal that a parked step waits for was completed."""
+
+    key: StepKey
+    signal_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The child that a parked step started has ended."""
+
+    key: StepKey
+    child_run_id: UUID
+    status: RunStatus
+    output: bytes | None
+    error: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class HolderLost:
+    """The holder's lease ran out, or its connection is gone for good; or it could not be reached at all."""
+
+    run_id: UUID
+    lease_id: UUID
+    unreached_seconds: float | None = None
+    """The holder never began: try again after so long, and count no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Someone asked for the run to be cancelled."""
+
+    run_id: UUID
+
+
+Settlement: TypeAlias = DeadlineReached | EventArrived | SignalArrived | ChildEnded
+Arrival: TypeAlias = FromHolder | Settlement | HolderLost | Cancelled
+
+
+def run_of(arrival: Arrival) -> UUID:
+    """The run that an arrival is about."""
+    match arrival:
+        case FromHolder(run_id=run_id) | HolderLost(run_id=run_id) | Cancelled(run_id=run_id):
+            return run_id
+        case DeadlineReached(key=key) | EventArrived(key=key) | SignalArrived(key=key) | ChildEnded(key=key):
+            return key.run_id

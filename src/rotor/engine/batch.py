@@ -1,0 +1,119 @@
+"""Decide on a batch: arrival after arrival, each seeing what those before it decided.
+
+The result is everything that one transaction has to write and everyone who has to be told once it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import assert_never
+from uuid import UUID
+
+from rotor.engine.arrivals import (
+    Arrival,
+    Cancelled,
+    ChildEnded,
+    DeadlineReached,
+    EventArrived,
+    FromHolder,
+    HolderLost,
+    SignalArrived,
+    run_of,
+)
+from rotor.engine.decision import Decision, Notice
+from rotor.engine.effects import DropWait, Effect, PutSignal, PutStep, PutWait, ReleaseSignal
+from rotor.engine.ending import cancel, lose
+from rotor.engine.holding import hold
+from rotor.engine.run import Known, Run, Signal, Step, StepKey, Wait
+from rotor.engine.settling import settle
+from rotor.engine.states import STEP_ENDED
+
+__all__ = ["Outcome", "decide_batch"]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch comes to."""
+
+    runs: dict[UUID, Run]
+    """Every run as it is to be."""
+    changed: set[UUID] = field(default_factory=set)
+    """The runs whose row differs."""
+    steps: dict[StepKey, PutStep] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    """Everything but steps, in order."""
+    notices: dict[tuple[UUID, UUID], list[Notice]] = field(default_factory=dict)
+    """By (lease, run): what its holder is told."""
+    acted: list[bool] = field(default_factory=list)
+    """Per arrival: whether it did anything."""
+    places: list[tuple[UUID, UUID] | None] = field(default_factory=list)
+    """Per arrival: the (lease, run) whose notices answer it; None: nobody asked."""
+
+
+def decide_batch(
+    runs: dict[UUID, Run], known: Known, arrivals: Iterable[Arrival], jitter: Callable[[], float]
+) -> Outcome:
+    """Fold `arrivals` over what is known, changing `runs` and `known`; `jitter` gives numbers in [0, 1)."""
+    outcome = Outcome(runs)
+    for arrival in arrivals:
+        outcome.acted.append(_fold(outcome, known, arrival, jitter))
+        outcome.places.append((arrival.lease_id, arrival.run_id) if isinstance(arrival, FromHolder) else None)
+    return outcome
+
+
+def _fold(outcome: Outcome, known: Known, arrival: Arrival, jitter: Callable[[], float]) -> bool:
+    run = outcome.runs.get(run_of(arrival))
+    decision = _decide(run, arrival, known, jitter)
+    if decision is None:
+        return False
+    lease_id = arrival.lease_id if isinstance(arrival, FromHolder) else run.lease_id if run else None
+    if decision.notices and lease_id is not None:
+        outcome.notices.setdefault((lease_id, run_of(arrival)), []).extend(decision.notices)
+    if decision.run is not None and decision.run is not run and decision.run != run:
+        outcome.runs[decision.run.id] = decision.run
+        outcome.changed.add(decision.run.id)
+    for effect in decision.effects:
+        _apply(outcome, known, effect)
+    for follower in decision.then:
+        _fold(outcome, known, follower, jitter)
+    return True
+
+
+def _decide(run: Run | None, arrival: Arrival, known: Known, jitter: Callable[[], float]) -> Decision | None:
+    match arrival:
+        case FromHolder():
+            return hold(run, arrival, known, jitter())
+        case DeadlineReached() | EventArrived() | SignalArrived() | ChildEnded():
+            return settle(run, arrival, known)
+        case HolderLost():
+            return lose(run, arrival, jitter())
+        case Cancelled():
+            return cancel(run, arrival)
+        case _:
+            assert_never(arrival)
+
+
+def _apply(outcome: Outcome, known: Known, effect: Effect) -> None:
+    """Record an effect, and let the arrivals after it see it."""
+    match effect:
+        case PutStep(key=key):
+            before_it = outcome.steps.get(key)
+            if before_it is not None and before_it.status in STEP_ENDED:
+                return
+            outcome.steps[key] = effect
+            known.steps[key] = Step(effect.op, effect.status, effect.attempts, effect.child_run_id)
+            return
+        case PutWait(key=key, topic=topic):
+            known.waits[key] = Wait(topic)
+        case DropWait(key=key):
+            known.waits.pop(key, None)
+        case PutSignal(workspace_id=workspace_id, signal_id=signal_id, waiter=waiter, delivered=delivered):
+            before = known.signals.get((workspace_id, signal_id))
+            data = before.data if before and delivered else None
+            known.signals[workspace_id, signal_id] = Signal(waiter, data, delivered, expired=False)
+        case ReleaseSignal(workspace_id=workspace_id, signal_id=signal_id):
+            known.signals.pop((workspace_id, signal_id), None)
+        case _:
+            pass
+    outcome.effects.append(effect)

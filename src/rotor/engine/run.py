@@ -1,0 +1,95 @@
+"""What a decision knows: one run, its steps, its waits and what it touches, as they stand under the run's row lock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from rotor.engine.states import RUN_ENDED
+from rotor.protocol.messages import RunStatus, StepOp, StepStatus
+
+__all__ = ["Known", "Run", "Signal", "Step", "StepKey", "Wait"]
+
+
+class StepKey(NamedTuple):
+    """A step's name: its run, its id, and which use of the id it is."""
+
+    run_id: UUID
+    id: str
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on a key
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's row, as far as decisions read or change it."""
+
+    id: UUID
+    workspace_id: int
+    function_id: str
+    status: RunStatus
+    created_at: datetime
+    lease_id: UUID | None = None
+    attempt: int = 0
+    settled: int = 0
+    losses: int = 0
+    depth: int = 0
+    cancelling: bool = False
+    parent: StepKey | None = None
+    due_seconds: float | None = None
+    """Of a queued run: how long from now until it may be claimed."""
+    output: bytes | None = None
+    error: bytes | None = None
+    kept_by: UUID | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in RUN_ENDED
+
+    def queued(self, *, seconds: float = 0, **changes: object) -> Run:
+        return replace(self, status="queued", lease_id=None, due_seconds=seconds, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step's row, as far as decisions read it."""
+
+    op: StepOp
+    status: StepStatus
+    attempts: int
+    child_run_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A parked step: what it waits for. `topic` is None for a sleep and for a step between two tries."""
+
+    topic: str | None
+    due: bool = False
+    """Its deadline has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal's row: its waiter and its data, in whichever order they came."""
+
+    waiter: StepKey | None
+    data: bytes | None
+    delivered: bool
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a batch of decisions may look at besides the run itself."""
+
+    steps: dict[StepKey, Step] = field(default_factory=dict)
+    waits: dict[StepKey, Wait] = field(default_factory=dict)
+    signals: dict[tuple[int, str], Signal] = field(default_factory=dict)
+    functions: frozenset[tuple[int, str]] = frozenset()
+    taken: set[tuple[UUID, str]] = field(default_factory=set)
+    """(run, event) pairs: the events that waits of the run have taken."""
+    parked: Counter[UUID] = field(default_factory=Counter)
+    """How many waits each run has that is about to park."""

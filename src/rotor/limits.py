@@ -1,0 +1,52 @@
+"""Every limit of Rotor in one table: whoever enforces one takes it from here, and its error names it."""
+
+from datetime import timedelta
+from typing import Final
+
+# What a run may hold
+STEPS_PER_RUN: Final = 100_000
+CHILDREN_DEPTH: Final = 32
+SLEEP: Final = timedelta(days=5 * 366)
+
+# What a payload may be
+PAYLOAD_BYTES: Final = 4 * 1024 * 1024
+PAYLOAD_DEPTH: Final = 128
+ERROR_TEXT_CHARACTERS: Final = 16_384
+MEMO_BYTES: Final = 48 * 1024 * 1024
+"""All that the steps of a run have recorded; a run beyond it fails rather than exhaust one worker after the other."""
+
+# What a name may be
+ID_CHARACTERS: Final = 256
+EXPRESSION_CHARACTERS: Final = 1_024
+MATCH_PATHS: Final = 16
+CRON_CHARACTERS: Final = 128
+URL_CHARACTERS: Final = 2_048
+
+# What a request may hold
+EVENTS_PER_REQUEST: Final = 5_000
+REQUEST_BYTES: Final = 16 * 1024 * 1024
+BODIES_BYTES: Final = 256 * 1024 * 1024
+"""All request bodies that one server holds at once; beyond it a request is answered 503."""
+PAGE_ITEMS: Final = 200
+FUNCTIONS_PER_APP: Final = 1_000
+TRIGGERS_PER_FUNCTION: Final = 16
+MESSAGES_PER_FRAME: Final = 5_000
+FRAME_BYTES: Final = 64 * 1024 * 1024
+
+# What a function may ask for
+RETRIES: Final = 100
+
+# What the server gathers and keeps
+BATCH: Final = 1_000
+COMMIT_QUEUE: Final = 20_000
+"""Writes waiting for a commit; beyond it a request is answered 503 and a worker waits."""
+WORKER_SLOTS: Final = 10_000
+STREAMS: Final = 1_000
+"""Server-sent event streams open at once on one server."""
+SIGNAL_KEPT: Final = timedelta(hours=24)
+
+# When a worker is given up
+LEASE: Final = timedelta(seconds=30)
+HEARTBEAT: Final = timedelta(seconds=5)
+LOSSES: Final = 5
+"""Workers that may die in a row holding a run, without progress between, before the run fails."""

@@ -1,0 +1,1 @@
+"""What crosses the wire between the SDK and the server: messages, their codec, durations and signatures."""

@@ -1,0 +1,239 @@
+"""Runs the bodies of steps: each try is run here and reported to the server, which decides whether there is another.
+
+A try ends with `StepDone` or `StepFailed`, is committed, and only then seen by the workflow, as what the record decodes
+to. A coroutine function is awaited in the branch that called the step, anything else runs in a thread of the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from rotor import limits
+from rotor.errors import ConfigError, PayloadError, RetryAfterError, SerializationError
+from rotor.protocol import json
+from rotor.protocol.json import Raw
+from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepStarted
+from rotor.sdk.calls import Call, Calls
+from rotor.sdk.codec import decode_value, encode_value, error_of, result_annotation
+from rotor.sdk.outcomes import NOT_RETRIABLE, run_outcome
+from rotor.sdk.place import CurrentStep, place
+from rotor.sdk.replay import FINAL
+
+__all__ = ["Bodies", "Options", "encode_payload"]
+
+SHOWN_AFTER_SECONDS: Final = 0.2
+"""A body that takes longer is announced to the server, so that people see it run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of one `step.run`, checked."""
+
+    retries: int
+    timeout: timedelta | None
+    at_most_once: bool
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.retries, bool)
+            or not isinstance(self.retries, int)
+            or not 0 <= self.retries <= limits.RETRIES
+        ):
+            raise ConfigError(f"retries of a step is {self.retries!r}; give a whole number from 0 to {limits.RETRIES}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A try that raised."""
+
+    error: Error
+    retriable: bool
+    retry_after_seconds: float | None = None
+
+
+class Bodies:
+    """The step bodies of one run."""
+
+    def __init__(self, calls: Calls, threads: Executor, *, retries: int, payload_bytes_max: int) -> None:
+        self.retries = retries
+        self.payload_bytes_max = payload_bytes_max
+        self._calls = calls
+        self._threads = threads
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[Call, tuple[float, int]] = {}
+        self._announcer: asyncio.TimerHandle | None = None
+
+    async def run(self, id: str, function: Callable[..., Any], arguments: tuple[Any, ...], options: Options) -> Any:
+        """What `function` returned, now or earlier, decoded to its return annotation."""
+        if not callable(function):
+            raise ConfigError(
+                f"step.run({id!r}) needs a function as its second argument, not {type(function).__name__}"
+            )
+        result_type = result_annotation(function)
+        call = self._calls.open(id, "run")
+        if call.stage != "ended":
+            try:
+                call.memo = await self._settle(call, partial(function, *arguments), result_type, options)
+            except asyncio.CancelledError:
+                self._calls.withdraw(call)
+                raise
+            finally:
+                self._calls.close(call)
+        assert call.memo is not None
+        return run_outcome(call.memo, result_type)
+
+    def stop(self) -> None:
+        if self._announcer is not None:
+            self._announcer.cancel()
+
+    async def _settle(self, call: Call, body: partial[Any], result_type: Any, options: Options) -> Memo:
+        """Run `body` until the server has an outcome on record."""
+        memo = call.memo
+        if call.stage != "new":
+            memo = await self._calls.settlement(call)
+        if memo is not None and memo.status == "running" and options.at_most_once:
+            memo = await self._report(call, _interrupted(call.id), memo.attempts, options, 0)
+        while memo is None or memo.status not in FINAL:
+            attempts = memo.attempts + 1 if memo is not None else 1
+            await self._calls.admission(call)
+            memo = await self._try(call, body, result_type, attempts, options)
+        return memo
+
+    async def _try(self, call: Call, body: partial[Any], result_type: Any, attempts: int, options: Options) -> Memo:
+        if options.at_most_once:
+            self._calls.move(call, "sent")
+            started = {"id": call.id, "index": call.index, "attempts": attempts}
+            self._calls.outbox.send(StepStarted, at_most_once=True, **started)
+            refused = await self._calls.acknowledgement(call)
+            if refused is not None:
+                return refused
+            await self._calls.admission(call)
+        self._calls.move(call, "running")
+        began = self._loop.time()
+        self._running[call] = (began, attempts)
+        if self._announcer is None:
+            self._announce_later(SHOWN_AFTER_SECONDS)
+        try:
+            outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
+        finally:
+            del self._running[call]
+        return await self._report(call, outcome, attempts, options, round((self._loop.time() - began) * 1_000))
+
+    async def _attempt(
+        self, call: Call, body: partial[Any], result_type: Any, attempts: int, timeout: timedelta | None
+    ) -> Raw | _Failure:
+        """The encoded result of one try, or how it failed. Raises `CancelledError` where the branch is cancelled."""
+        cancelled_before = call.task.cancelling()
+        step = CurrentStep(self._calls.outbox.run_id, call.id, call.index, attempts - 1)
+        limit = asyncio.timeout(timeout.total_seconds() if timeout is not None else None)
+        token = place.set(step)
+        try:
+            async with limit:
+                returned, value = await self._invoke(body)
+            if not returned:
+                raise value
+            raw = encode_payload(value, self.payload_bytes_max, f"the result of step {call.id!r}")
+            decode_value(raw, result_type)
+        except asyncio.CancelledError as error:
+            if self._calls.sealed or call.task.cancelling() > cancelled_before:
+                raise
+            return _Failure(error_of(error), retriable=True)  # something that the body awaited was cancelled
+        except (Exception, SystemExit) as error:
+            if limit.expired() and isinstance(error, TimeoutError):
+                error = TimeoutError(f"step {call.id!r} took longer than its timeout of {timeout}").with_traceback(
+                    error.__traceback__
+                )
+            return _failure(error)
+        finally:
+            place.reset(token)
+        return raw
+
+    async def _invoke(self, body: partial[Any]) -> tuple[bool, Any]:
+        """Whether `body` returned, and its value or error. A coroutine cannot pass on every error (`StopIteration`)."""
+        if _is_async(body.func):
+            return True, await body()
+        returned, value = await self._loop.run_in_executor(self._threads, copy_context().run, _guarded, body)
+        return returned, await value if inspect.isawaitable(value) else value
+
+    async def _report(
+        self, call: Call, outcome: Raw | _Failure, attempts: int, options: Options, elapsed_ms: int
+    ) -> Memo:
+        """Send the outcome of a try, and return what the server makes of it."""
+        self._calls.move(call, "sent")
+        fields = {"id": call.id, "index": call.index, "attempts": attempts, "elapsed_ms": elapsed_ms}
+        if isinstance(outcome, _Failure):
+            self._calls.outbox.send(
+                StepFailed,
+                **fields,
+                error=outcome.error,
+                retries=options.retries,
+                retriable=outcome.retriable,
+                retry_after_seconds=outcome.retry_after_seconds,
+            )
+        else:
+            self._calls.outbox.send(StepDone, **fields, op="run", output=outcome)
+        return await self._calls.settlement(call)
+
+    def _announce_later(self, seconds: float) -> None:
+        neutral = self._calls.branches.neutral
+        self._announcer = self._loop.call_later(seconds, self._announce, context=neutral)
+
+    def _announce(self) -> None:
+        """Tell the server of the bodies that run for long, each once."""
+        self._announcer = None
+        now = self._loop.time()
+        next_in = None
+        for call, (began, attempts) in self._running.items():
+            left = began + SHOWN_AFTER_SECONDS - now
+            if attempts > 0 and left <= 0:
+                started = StepStarted(run_id=self._calls.outbox.run_id, id=call.id, index=call.index, attempts=attempts)
+                self._calls.outbox.mention(started)
+                self._running[call] = (began, 0)
+            elif attempts > 0:
+                next_in = min(left, next_in or left)
+        if next_in is not None:
+            self._announce_later(next_in)
+
+
+def encode_payload(value: Any, bytes_max: int, what: str) -> Raw:
+    """`value` as a payload. Raises `SerializationError` that says `what` is at fault."""
+    try:
+        raw = encode_value(value)
+        json.check(raw, payload_bytes_max=bytes_max)
+    except (SerializationError, PayloadError) as error:
+        raise SerializationError(f"{what} cannot be stored: {error}") from None
+    return raw
+
+
+def _guarded(body: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether `body` returned, and its value or error: a future cannot carry every exception (`StopIteration`)."""
+    try:
+        return True, body()
+    except BaseException as error:
+        return False, error
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _failure(error: BaseException) -> _Failure:
+    after = error.retry_after.total_seconds() if isinstance(error, RetryAfterError) else None
+    return _Failure(error_of(error), not isinstance(error, NOT_RETRIABLE), after)
+
+
+def _interrupted(id: str) -> _Failure:
+    message = (
+        f"step {id!r} runs at most once, and its process was lost while it ran: whether it had its effect is unknown"
+    )
+    return _Failure(Error(name="InterruptedStepError", message=message), retriable=False)

@@ -1,0 +1,104 @@
+"""The asyncio tasks of one run: every task that its body starts, and those that its tasks start, is a branch.
+
+A task factory on the loop registers each task that is created in a workflow's place (`rotor.sdk.place`). It hands the
+making of tasks to the factory that was there before, so eager and custom ones keep working. The body of a step is
+another place: tasks that it starts are no branches.
+
+A branch is *inside* a call while a step holds it, and *loose* otherwise. Only loose branches need looking at to tell
+whether the body has come to rest, so that a thousand parked branches cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.events import AbstractEventLoop
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any
+
+from rotor.sdk.place import Workflow, place
+
+__all__ = ["Branches", "Task", "blocked_on", "track_tasks"]
+
+Task = asyncio.Task[Any]
+
+
+class Branches(Workflow):
+    """The live tasks of one run."""
+
+    def __init__(self, on_finished: Callable[[], None]) -> None:
+        self.live: set[Task] = set()
+        self.loose: set[Task] = set()
+        self.neutral = copy_context()
+        """A context outside of any workflow, for call-backs that must not count as the run's."""
+        self.neutral.run(place.set, None)
+        self._on_finished = on_finished
+        self._left = 0
+
+    def add(self, task: Task) -> None:
+        if task not in self.live and not task.done():
+            self.live.add(task)
+            self.loose.add(task)
+            task.add_done_callback(self._finished, context=self.neutral)
+
+    def enter(self, task: Task) -> None:
+        """A step holds `task` from now on."""
+        self.loose.discard(task)
+        self._left += 1
+
+    def leave(self, task: Task) -> None:
+        """`task` goes on with the workflow's own code."""
+        if task in self.live:
+            self.loose.add(task)
+
+    def calm(self) -> bool:
+        """Whether no branch can go on by itself in this turn of the loop: each is blocked on something."""
+        if self._left > 4 * len(self.loose) + 64:
+            # A set stays as large as it ever was, and each look at it would cost as much.
+            self.loose, self._left = set(self.loose), 0
+        for task in self.loose:
+            waiter = blocked_on(task)
+            if waiter is None or waiter.done():
+                return False
+        return True
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> Task:
+        """Run `work` as a branch."""
+        inside = self.neutral.copy()
+        inside.run(place.set, self)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=inside)
+        self.add(task)
+        return task
+
+    def _finished(self, task: Task) -> None:
+        self.live.discard(task)
+        self.loose.discard(task)
+        self._on_finished()
+
+
+def blocked_on(task: Task) -> asyncio.Future[Any] | None:
+    """The future that `task` is suspended on; None where it is about to run, or has ended."""
+    return task._fut_waiter  # type: ignore[attr-defined, no-any-return]  # nothing public tells
+
+
+class _TrackingFactory:
+    """Makes tasks as the factory before it did, and registers those of workflows."""
+
+    def __init__(self, before: Callable[..., Any] | None) -> None:
+        self._before = before
+
+    def __call__(self, loop: AbstractEventLoop, work: Any, *, context: Context | None = None, **options: Any) -> Any:
+        if context is not None:
+            options["context"] = context
+        task = asyncio.Task(work, loop=loop, **options) if self._before is None else self._before(loop, work, **options)
+        where = place.get() if context is None else context.get(place)
+        if isinstance(where, Branches):
+            where.add(task)
+        return task
+
+
+def track_tasks(loop: AbstractEventLoop) -> None:
+    """Install the task factory on `loop`, once; again where somebody has replaced it since."""
+    before = loop.get_task_factory()
+    if not isinstance(before, _TrackingFactory):
+        loop.set_task_factory(_TrackingFactory(before))

@@ -1,0 +1,385 @@
+"""The step calls of one run: from the moment the body asks for a step until it is handed what is recorded of it.
+
+A call goes through these stages:
+
+- `new`: nothing final is recorded; the body of the step is to run, or the wait to be registered;
+- `gated`: new, while the run may start no step (it is parked, or being stopped);
+- `running`: the step's body runs;
+- `sent`: a message of it must be acknowledged before it can go on;
+- `waiting`: it waits durably, for a deadline or a message at the server;
+- `lost`: it was given up before this replay; nothing will come;
+- `held`: its result is known, and waits for its turn (`rotor.sdk.replay`);
+- `ended`: its result has been handed out.
+
+A branch that is cancelled inside a call withdraws it: the server then records the step as cancelled. Once the calls
+are *sealed* (the body is being unwound), nothing that it does is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
+
+from rotor import limits
+from rotor.errors import LimitError, NonRetriableError, StepMismatchError
+from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
+from rotor.sdk.branches import Branches, Task
+from rotor.sdk.outbox import Outbox
+from rotor.sdk.place import CurrentStep, place
+from rotor.sdk.replay import FINAL, Key, Order
+
+__all__ = ["Call", "Calls"]
+
+Stage: TypeAlias = Literal["new", "gated", "running", "sent", "waiting", "lost", "held", "ended"]
+
+_UNWINDING_CALLS = 1_000
+"""Step calls that raise while a body is unwound; the next one blocks, so that a loop that swallows the error ends."""
+
+
+class _Answer(asyncio.Future[Any]):
+    """What a branch inside a call is suspended on. Whoever cancels it has made that branch ready to run."""
+
+    def __init__(self, branches: Branches, task: Task) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._branches = branches
+        self._task = task
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self._branches.leave(self._task)
+        return super().cancel(msg)
+
+
+class Call:
+    """One use of a step by the body."""
+
+    __slots__ = ("answer", "id", "index", "key", "memo", "op", "stage", "task", "untimed")
+
+    def __init__(self, id: str, index: int, op: StepOp, task: Task, memo: Memo | None) -> None:
+        self.id = id
+        self.index = index
+        self.key = (id, index)
+        self.op = op
+        self.task = task
+        self.memo = memo
+        """What is recorded of the step, as far as the call knows."""
+        self.stage: Stage = "new"
+        self.answer: _Answer | None = None
+        self.untimed = False
+        """Seen to be suspended with no timeout around it."""
+
+
+class Calls:
+    """The calls of one run, and what is recorded of its steps."""
+
+    def __init__(
+        self,
+        memo: list[Memo],
+        outbox: Outbox,
+        branches: Branches,
+        *,
+        on_change: Callable[[], None],
+        one_by_one: bool,
+    ) -> None:
+        self.outbox = outbox
+        self.branches = branches
+        self.order = Order(memo)
+        self.pending: dict[Key, Call] = {}
+        self.counts: dict[Stage, int] = dict.fromkeys(
+            ("new", "gated", "running", "sent", "waiting", "lost", "held", "ended"), 0
+        )
+        self.admitting = True
+        self.frozen = False
+        """No result is handed out any more: the run is being stopped."""
+        self.sealed = False
+        self.replaying = bool(memo)
+        """Nothing new has been asked for yet."""
+        self._memos: dict[Key, Memo] = {(one.id, one.index): one for one in memo}
+        self._uses: dict[str, int] = {}
+        self._steps = 0
+        self._unwinding_calls = 0
+        self._gate: list[Call] = []
+        self._withdrawn: list[Key] = []
+        self._on_change = on_change
+        self._one_by_one = one_by_one
+
+    # --- for steps
+
+    def open(self, id: str, op: StepOp) -> Call:
+        """The body asks for step `id`. The call is `ended` at once where its result is next in order and no other
+        branch is there to interfere.
+
+        Raises `NonRetriableError` where a step cannot be called, `LimitError`, and `StepMismatchError`.
+        """
+        task = asyncio.current_task()
+        if task is None or place.get() is not self.branches:
+            raise _misplaced(id, op)
+        self._check(id, op)
+        if self.sealed:
+            return self._open_sealed(id, op, task)
+        self.branches.add(task)  # an eager task calls steps before its factory has returned it
+        index = self._uses.get(id, 0)
+        key = (id, index)
+        memo = self._memos.get(key)
+        if memo is not None and memo.op != op:
+            raise StepMismatchError(_mismatch(memo, op))
+        self._steps += 1
+        if self._steps > limits.STEPS_PER_RUN:
+            raise LimitError(f"the run has called more than {limits.STEPS_PER_RUN:,} steps (STEPS_PER_RUN)")
+        self._uses[id] = index + 1
+        self._memos.pop(key, None)
+        call = Call(id, index, op, task, memo)
+        self._begin(call)
+        return call
+
+    async def take(self, id: str, op: StepOp, report: Callable[[Call], None]) -> Memo:
+        """What is recorded of step `id`, which has no body: if it is new, `report` tells the server of it."""
+        call = self.open(id, op)
+        if call.stage != "ended":
+            try:
+                if call.stage == "new":
+                    await self.admission(call)
+                    report(call)
+                call.memo = await self.settlement(call)
+            except asyncio.CancelledError:
+                self.withdraw(call)
+                raise
+            finally:
+                self.close(call)
+        assert call.memo is not None
+        return call.memo
+
+    async def admission(self, call: Call) -> None:
+        """Return when a step may start. While the body is unwound: raises `CancelledError`."""
+        if self.sealed:
+            if self._unwinding_calls <= _UNWINDING_CALLS:
+                raise asyncio.CancelledError
+            await self._answer(call)
+        while not self.admitting:
+            self.move(call, "gated")
+            self._gate.append(call)
+            await self._answer(call)
+            self.move(call, "new")
+
+    async def settlement(self, call: Call) -> Memo:
+        """What the server next has to say of the step."""
+        memo: Memo = await self._answer(call)
+        return memo
+
+    async def acknowledgement(self, call: Call) -> Memo | None:
+        """Return when what was sent of the step is durable; with a memo where it was refused."""
+        memo: Memo | None = await self._answer(call)
+        return memo
+
+    def move(self, call: Call, stage: Stage) -> None:
+        self.counts[call.stage] -= 1
+        self.counts[stage] += 1
+        was_busy = call.stage in ("running", "sent")
+        call.stage = stage
+        if was_busy:
+            self._on_change()
+
+    def withdraw(self, call: Call) -> None:
+        """The body has given the call up."""
+        if call.stage in ("waiting", "running", "sent") and not self.sealed:
+            self._withdrawn.append(call.key)
+            if self.admitting:
+                self._send_withdrawn()
+
+    def close(self, call: Call) -> None:
+        """The call is over, whichever way."""
+        if self.pending.get(call.key) is call:
+            del self.pending[call.key]
+        self.branches.leave(call.task)
+        self.counts[call.stage] -= 1
+        self._on_change()
+
+    # --- for the session
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step's body runs, or its outcome is on its way to the server."""
+        return self.counts["running"] + self.counts["sent"] > 0
+
+    def acknowledged(self, messages: Iterable[StepMessage], group: int) -> None:
+        """`messages` are durable since commit `group`."""
+        for message in messages:
+            call = self.pending.get((message.id, message.index))
+            if call is None or call.stage != "sent":
+                continue
+            if isinstance(message, StepDone):
+                self._settle(_done(message), group)
+            elif isinstance(message, StepFailed):
+                self.move(call, "waiting")  # its backoff runs, unless the server says otherwise
+            else:
+                self._hand(call, None)
+
+    def settled(self, memos: Iterable[Memo]) -> None:
+        """The server says what came of steps."""
+        for memo in memos:
+            self._settle(memo, memo.group)
+
+    def refused(self, message: StepMessage, error: Error) -> None:
+        """The server did not take `message`, and nothing of it is recorded."""
+        op = message.op if isinstance(message, StepDone | StepParked) else "run"
+        self._settle(Memo(id=message.id, index=message.index, op=op, status="failed", error=error), 0)
+
+    def release(self) -> None:
+        """Hand out the next group."""
+        one_by_one = self._one_by_one and self.order.complete
+        for memo in self.order.release_one() if one_by_one else self.order.release():
+            call = self.pending.get((memo.id, memo.index))
+            if call is not None:
+                self.move(call, "ended")
+                self._hand(call, memo)
+        self._note_progress()
+
+    def open_gate(self) -> None:
+        """Steps may start."""
+        self.admitting = True
+        self._send_withdrawn()
+        gated, self._gate = self._gate, []
+        for call in gated:
+            if call.stage == "gated":
+                self._hand(call, None)
+
+    def shut_gate(self) -> None:
+        """No step starts until `open_gate`."""
+        self.admitting = False
+
+    def seal(self) -> None:
+        self.sealed = self.frozen = True
+
+    def fail_lost(self) -> None:
+        """The body has nothing to wait for but steps that an earlier version of it gave up: say so."""
+        for call in [call for call in self.pending.values() if call.stage == "lost"]:
+            error = Error(
+                name="StepCancelledError",
+                message=f"step {call.id!r} was given up when this run came here before, and is waited for now: "
+                "the code has changed, or did not do the same again",
+            )
+            self._settle(Memo(id=call.id, index=call.index, op=call.op, status="failed", error=error), 0)
+
+    # --- within
+
+    def _begin(self, call: Call) -> None:
+        self.counts["new"] += 1
+        if call.memo is None:
+            self.replaying = False
+        elif call.memo.status in FINAL and self._is_next(call):
+            self.move(call, "ended")
+            self.counts["ended"] -= 1
+            self._note_progress()
+            return
+        self.pending[call.key] = call
+        if call.memo is not None:
+            self._resume(call, call.memo)
+        self.branches.enter(call.task)
+        # Before anything is sent: what follows from this call then goes into the same frame.
+        self._on_change()
+
+    def _is_next(self, call: Call) -> bool:
+        """Whether what is recorded of `call` may be handed out on the spot."""
+        if call.key not in self.order:
+            return not self.frozen
+        alone = 2 if self._one_by_one else 1  # the task that waits for the handler's thread is there, too
+        if self.frozen or len(self.branches.live) > alone:
+            return False
+        self.order.release_until(call.key)
+        return True
+
+    def _resume(self, call: Call, memo: Memo) -> None:
+        """Take the call to where the record says it is."""
+        if memo.status in FINAL:
+            if call.key in self.order:
+                self.order.ask(call.key)
+            self.move(call, "held")
+        elif memo.status == "cancelled":
+            self.move(call, "lost")
+        elif memo.status == "waiting":
+            self.move(call, "waiting")
+
+    def _open_sealed(self, id: str, op: StepOp, task: Task) -> Call:
+        self._unwinding_calls += 1
+        call = Call(id, 0, op, task, None)
+        self.counts["new"] += 1
+        return call
+
+    async def _answer(self, call: Call) -> Any:
+        call.answer = _Answer(self.branches, call.task)
+        call.untimed = False
+        return await call.answer
+
+    def _hand(self, call: Call, memo: Memo | None) -> None:
+        if memo is not None:
+            call.memo = memo
+        if call.answer is not None and not call.answer.done():
+            self.branches.leave(call.task)
+            call.answer.set_result(memo)
+
+    def _settle(self, memo: Memo, group: int) -> None:
+        key = (memo.id, memo.index)
+        call = self.pending.get(key)
+        asked = memo.index < self._uses.get(memo.id, 0)
+        if key in self.order or (call is None and asked) or (call is not None and call.stage in ("held", "ended")):
+            return  # told before, or given up
+        if call is None:
+            self._memos[key] = memo
+        if memo.status in FINAL:
+            if call is not None:
+                self.move(call, "held")
+            self.order.add(memo, group, asked=asked)
+        elif call is not None and memo.status == "waiting":
+            self.move(call, "waiting")
+        elif call is not None and memo.status == "retrying":
+            self.move(call, "sent")  # until its body runs again
+            self._hand(call, memo)
+
+    def _send_withdrawn(self) -> None:
+        withdrawn, self._withdrawn = self._withdrawn, []
+        for step_id, index in withdrawn:
+            self.outbox.send(StepWithdrawn, id=step_id, index=index)
+
+    def _note_progress(self) -> None:
+        if self.replaying and not self._memos and not self.order:
+            self.replaying = False
+
+    def _check(self, id: str, op: StepOp) -> None:
+        if not isinstance(id, str) or not id:
+            raise NonRetriableError(f"step.{op} needs an id that is a text and not empty, not {id!r}")
+        if len(id) > limits.ID_CHARACTERS:
+            raise LimitError(
+                f"a step id has {len(id):,} characters; the limit is {limits.ID_CHARACTERS} (ID_CHARACTERS)"
+            )
+        if not id.isascii() and id.encode("utf-8", "replace").decode("utf-8") != id:
+            raise NonRetriableError(f"step id {id!a} has a lone surrogate, which is not Unicode text")
+
+
+def _done(message: StepDone) -> Memo:
+    return Memo(
+        id=message.id,
+        index=message.index,
+        op=message.op,
+        status="completed",
+        attempts=message.attempts,
+        output=message.output,
+    )
+
+
+def _misplaced(id: str, op: StepOp) -> NonRetriableError:
+    here = place.get()
+    if isinstance(here, CurrentStep):
+        return NonRetriableError(
+            f"step.{op}({id!r}) was called inside the body of step {here.id!r}: a step is recorded as a whole. "
+            "Call it in the workflow, after that step"
+        )
+    return NonRetriableError(
+        f"step.{op}({id!r}) was called outside its workflow: call steps in the handler and in the tasks that it starts"
+    )
+
+
+def _mismatch(memo: Memo, op: StepOp) -> str:
+    return (
+        f"step {memo.id!r} (use {memo.index}) was recorded as {memo.op} and is now asked for as {op}: "
+        "the code has changed under a run in flight. Give the new step another id"
+    )

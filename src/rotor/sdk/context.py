@@ -1,0 +1,70 @@
+"""What a handler is given: the event that started the run, its steps, and who it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, MutableMapping
+from typing import Any, Generic, TypeVar
+
+from rotor.sdk.outcomes import Event
+from rotor.sdk.steps import Step
+from rotor.sdk.sync_steps import SyncStep
+
+__all__ = ["Context", "RunLogger", "SyncContext"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+_logger = logging.getLogger("rotor.run")
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """The logger `rotor.run`, with `run_id` and `function_id` on each record; silent while the run is replayed."""
+
+    def __init__(self, run_id: str, function_id: str, replaying: Callable[[], bool]) -> None:
+        super().__init__(_logger, {"run_id": run_id, "function_id": function_id})
+        self._replaying = replaying
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's own name)
+        """Whether a record of `level` is written now."""
+        return not self._replaying() and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the run to the record, beside what the caller adds."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
+
+
+class _Run(Generic[T_co]):
+    """What both kinds of context have."""
+
+    def __init__(self, event: Event[T_co], run_id: str, function_id: str, attempt: int, logger: RunLogger) -> None:
+        self.event = event
+        """What started the run: `id`, `name`, `data`, `ts`."""
+        self.run_id = run_id
+        self.function_id = function_id
+        self.attempt = attempt
+        """How often the body has failed before: 0 for the first try."""
+        self.logger = logger
+        """Silent while the run is replayed, so that each line is written once."""
+
+
+class Context(_Run[T_co]):
+    """What an `async def` handler is given. `T` of `Context[T]` is what the event's data is validated into."""
+
+    def __init__(
+        self, event: Event[T_co], step: Step, *, run_id: str, function_id: str, attempt: int, logger: RunLogger
+    ) -> None:
+        super().__init__(event, run_id, function_id, attempt, logger)
+        self.step = step
+        """The durable steps, to be awaited."""
+
+
+class SyncContext(_Run[T_co]):
+    """What a plain `def` handler is given. `T` of `SyncContext[T]` is what the event's data is validated into."""
+
+    def __init__(
+        self, event: Event[T_co], step: SyncStep, *, run_id: str, function_id: str, attempt: int, logger: RunLogger
+    ) -> None:
+        super().__init__(event, run_id, function_id, attempt, logger)
+        self.step = step
+        """The durable steps, which block."""

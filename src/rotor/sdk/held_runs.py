@@ -1,0 +1,147 @@
+"""The runs that a worker holds: those that are active, and a bounded cache of those that are parked.
+
+A run is active from its `StartRun` until it is parked or has ended. A parked session is kept while there is room, so
+that a wake-up needs the changes alone; it may be dropped at any time, and the server then sends the run from its memo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from itertools import chain
+from typing import Any
+
+from rotor.protocol.messages import HolderMessage, RunMessage, RunReleased, StartRun
+from rotor.sdk.functions import Function
+from rotor.sdk.outbox import Channel
+from rotor.sdk.session import Session
+
+__all__ = ["HeldRuns"]
+
+log = logging.getLogger("rotor.worker")
+
+
+class HeldRuns:
+    """The sessions of one worker."""
+
+    def __init__(
+        self, functions: Sequence[Function[Any, Any]], channel: Channel, *, parked_max: int, threads: Executor
+    ) -> None:
+        self.payload_bytes_max = 0
+        """As the server's greeting says."""
+        self._functions = {function.id: function for function in functions}
+        self._channel = channel
+        self._parked_max = parked_max
+        self._threads = threads
+        self._active: dict[str, Session] = {}
+        self._parked: OrderedDict[str, Session] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._accepting = True
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def active(self) -> list[str]:
+        """The ids of the runs that are neither parked nor ended."""
+        return list(self._active)
+
+    @property
+    def unacknowledged(self) -> list[RunMessage]:
+        """What the server may not have received, each run's in its order."""
+        return list(chain.from_iterable(session.unacknowledged for session in self._active.values()))
+
+    def receive(self, message: HolderMessage) -> None:
+        """Pass a message of the server to its run."""
+        if isinstance(message, StartRun):
+            self._start(message)
+        elif session := self._active.get(message.run_id) or self._parked.get(message.run_id):
+            session.receive(message)
+
+    def refuse_more(self) -> None:
+        """Give back each run that comes from now on."""
+        self._accepting = False
+
+    async def idle(self) -> None:
+        """Until no run is active."""
+        await self._idle.wait()
+
+    async def release(self) -> None:
+        """Give back the runs that are still active, their bodies unwound."""
+        await asyncio.gather(*(session.release() for session in self._active.values()))
+
+    async def close(self) -> None:
+        """Unwind every body, and forget the runs; nothing is sent."""
+        await self._close([*self._active.values(), *self._parked.values()])
+
+    def _start(self, start: StartRun) -> None:
+        parked = self._parked.pop(start.run_id, None)
+        if start.resume and parked is not None and self._accepting:
+            self._active[start.run_id] = parked
+            self._idle.clear()
+            parked.receive(start)
+            return
+        if parked is not None:
+            self._unwind(parked)
+        if start.resume and start.run_id in self._active:
+            self._active[start.run_id].receive(start)
+        elif start.resume or not self._accepting:
+            self._give_back(start.run_id)
+        else:
+            self._begin(start)
+
+    def _begin(self, start: StartRun) -> None:
+        function = self._functions.get(start.function_id)
+        if function is None:
+            log.error("the server sent a run of %r, which this worker does not serve", start.function_id)
+            self._give_back(start.run_id)
+            return
+        if stale := self._active.pop(start.run_id, None):
+            self._unwind(stale)
+        session = Session(
+            function,
+            start,
+            self._channel,
+            payload_bytes_max=self.payload_bytes_max,
+            threads=self._threads,
+            keep=self._parked_max > 0,
+            on_state_change=self._moved,
+        )
+        self._active[start.run_id] = session
+        self._idle.clear()
+        session.begin()
+
+    def _moved(self, session: Session) -> None:
+        """A session has another state."""
+        run_id = session.run_id
+        if self._active.get(run_id) is not session and self._parked.get(run_id) is not session:
+            return  # replaced since
+        if session.state == "parked":
+            del self._active[run_id]
+            self._parked[run_id] = session
+            if len(self._parked) > self._parked_max:
+                _, oldest = self._parked.popitem(last=False)
+                self._unwind(oldest)
+        elif session.state == "ended":
+            self._active.pop(run_id, None)
+            self._parked.pop(run_id, None)
+        if not self._active:
+            self._idle.set()
+
+    def _give_back(self, run_id: str) -> None:
+        self._channel.send(RunReleased(run_id=run_id, n=0))
+
+    def _unwind(self, session: Session) -> None:
+        """Close a session that is forgotten already."""
+        task = asyncio.create_task(session.close(), name=f"rotor close {session.run_id}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, sessions: Iterable[Session]) -> None:
+        closing = [session.close() for session in sessions]
+        self._active.clear()
+        self._parked.clear()
+        self._idle.set()
+        await asyncio.gather(*closing, *self._closing)

@@ -1,0 +1,57 @@
+"""The messages of one run to the server: numbered, and kept until they are acknowledged."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from rotor.protocol.messages import RunMessage, StepStarted
+from rotor.sdk.place import no_place
+
+__all__ = ["Channel", "Outbox"]
+
+M = TypeVar("M", bound=RunMessage)
+
+
+class Channel(Protocol):
+    """The way to the server."""
+
+    def send(self, message: RunMessage) -> None:
+        """Send `message` soon, after those before it, with all that is sent in the same turn of the event loop.
+
+        It neither blocks nor raises, and does not answer before it returns.
+        """
+
+
+class Outbox:
+    """What one run has sent."""
+
+    def __init__(self, run_id: str, channel: Channel) -> None:
+        self.run_id = run_id
+        self._channel = channel
+        self._numbers = 0
+        self._unacknowledged: dict[int, RunMessage] = {}
+
+    @property
+    def unacknowledged(self) -> list[RunMessage]:
+        """In the order in which they were sent."""
+        return list(self._unacknowledged.values())
+
+    def send(self, kind: type[M], **fields: Any) -> M:
+        """Send a message of `kind`, which the server acknowledges."""
+        self._numbers += 1
+        message = kind(run_id=self.run_id, n=self._numbers, **fields)
+        self._unacknowledged[self._numbers] = message
+        self._transmit(message)
+        return message
+
+    def mention(self, message: StepStarted) -> None:
+        """Send what the server does not acknowledge."""
+        self._transmit(message)
+
+    def acknowledge(self, n: int) -> RunMessage | None:
+        """The message numbered `n`, if it was not acknowledged before."""
+        return self._unacknowledged.pop(n, None)
+
+    def _transmit(self, message: RunMessage) -> None:
+        with no_place():
+            self._channel.send(message)

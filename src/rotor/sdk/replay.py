@@ -1,0 +1,105 @@
+"""The order in which recorded results are handed to the body, so that races end on replay as they ended live.
+
+Each commit of the server that settled steps is one *group*. Live or replayed, a group is handed out at once, and the
+next one only when the body has come to rest after it. What the body does between two groups depends on nothing but
+the groups before, so it does the same again.
+
+A group is *complete* when each of its steps has been asked for. A group that stays incomplete at rest belongs to code
+that has changed since: it is let go all the same, and whoever asks later is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import groupby
+
+from rotor.protocol.messages import Memo, StepStatus
+
+__all__ = ["FINAL", "Key", "Order"]
+
+Key = tuple[str, int]
+
+FINAL: frozenset[StepStatus] = frozenset({"completed", "failed", "timed_out"})
+"""What a step's caller is told. `cancelled` is not: nobody waits for such a step any more."""
+
+
+class Group:
+    __slots__ = ("memos", "missing", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.memos: deque[Memo] = deque()
+        self.missing = 0
+        """How many of its steps have not been asked for."""
+
+
+class Order:
+    """The groups that are still to be handed out."""
+
+    def __init__(self, memos: Iterable[Memo]) -> None:
+        self._groups: deque[Group] = deque()
+        self._places: dict[Key, Group] = {}
+        final = (memo for memo in memos if memo.status in FINAL)
+        for number, members in groupby(final, key=lambda memo: memo.group):
+            group = Group(number)
+            group.memos.extend(members)
+            group.missing = len(group.memos)
+            self._groups.append(group)
+            self._places |= dict.fromkeys(((memo.id, memo.index) for memo in group.memos), group)
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._places
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step of the next group has been asked for."""
+        return not self._groups[0].missing
+
+    def add(self, memo: Memo, number: int, *, asked: bool) -> None:
+        """A step came to its end in commit `number`; 0 stands for now."""
+        group = self._group(number)
+        group.memos.append(memo)
+        group.missing += not asked
+        self._places[memo.id, memo.index] = group
+
+    def ask(self, key: Key) -> None:
+        """The body has called the step."""
+        self._places[key].missing -= 1
+
+    def release(self) -> list[Memo]:
+        """Let the next group go."""
+        group = self._groups.popleft()
+        for memo in group.memos:
+            del self._places[memo.id, memo.index]
+        return list(group.memos)
+
+    def release_one(self) -> list[Memo]:
+        """Let the next member of the next group go."""
+        group = self._groups[0]
+        memo = group.memos.popleft()
+        del self._places[memo.id, memo.index]
+        if not group.memos:
+            self._groups.popleft()
+        return [memo]
+
+    def release_until(self, key: Key) -> None:
+        """Let go every group up to the one that holds `key`."""
+        group = self._places[key]
+        while self._groups[0] is not group:
+            self.release()
+        self.release()
+
+    def _group(self, number: int) -> Group:
+        """The group of commit `number`, in its place among those that are still here."""
+        position = len(self._groups)
+        while number and position and self._groups[position - 1].number > number:
+            position -= 1
+        if number and position and self._groups[position - 1].number == number:
+            return self._groups[position - 1]
+        group = Group(number or (self._groups[-1].number if self._groups else 0))
+        self._groups.insert(position, group)
+        return group

@@ -1,0 +1,70 @@
+"""Posts the checkpoints of an invocation to the server, and reads its answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+import tenacity
+
+from rotor.errors import ApiError, ConnectionLostError
+from rotor.protocol import signing
+from rotor.protocol.messages import HolderMessage, Invocation, holder_frame
+from rotor.sdk.http import Sessions, problem
+
+__all__ = ["Checkpoints"]
+
+ATTEMPTS: Final = 3
+TIMEOUT_SECONDS: Final = 30.0
+REACHED_NOBODY: Final = (429, 500, 502, 503, 504)
+
+
+class Checkpoints:
+    """The way of one process to the servers that invoke it. Safe to send twice: the server knows a step by its key."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._sessions = Sessions(connections_max=0)
+
+    async def post(self, invocation: Invocation, frame: bytes) -> list[HolderMessage]:
+        """The server's answer to `frame`.
+
+        Raises `ConnectionLostError` where it cannot be reached after a few quick tries, `ApiError` where it refuses.
+        """
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(ConnectionLostError),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=1) + tenacity.wait_random(0, 0.1),
+            reraise=True,
+        )
+        return await attempts(self._post, invocation, frame)
+
+    async def _post(self, invocation: Invocation, frame: bytes) -> list[HolderMessage]:
+        session = await self._sessions.get()
+        url, timeout = invocation.checkpoint_url, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
+        try:
+            async with session.post(
+                url, data=frame, headers=self._headers(invocation.token, frame), timeout=timeout, allow_redirects=False
+            ) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLostError(f"{url} does not answer: {type(error).__name__}") from None
+        if response.status in REACHED_NOBODY:
+            raise ConnectionLostError(f"{url} answered {response.status}")
+        if response.status != 200:
+            raise problem(response.status, response.reason or "", answer)
+        try:
+            return holder_frame.decode(answer)
+        except msgspec.MsgspecError as error:
+            raise ApiError(response.status, "the answer is no frame", str(error)) from None
+
+    def _headers(self, token: str, frame: bytes) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        if self._keys:
+            message_id, timestamp = f"msg_{uuid4().hex}", int(time.time())
+            headers |= signing.sign(frame, message_id=message_id, timestamp=timestamp, keys=self._keys)
+        return headers

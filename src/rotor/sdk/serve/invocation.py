@@ -1,0 +1,105 @@
+"""Runs one invocation: the body of one run, its checkpoints posted to the server while it goes on.
+
+One post is on its way at a time, and takes all that is ready: answers then come in the order of their commits, which is
+the order in which a replay hands results out. The message that ends the invocation (the run completed, failed, parked
+...) is not posted; it rides in the response.
+
+Where the server's call-back cannot be reached, no further step starts, the bodies in flight end, and the response
+carries what was not acknowledged, with the run given back: the server writes it and calls again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Final
+
+from rotor import limits
+from rotor.errors import ApiError, ConnectionLostError
+from rotor.protocol.frames import frames
+from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
+from rotor.sdk.functions import Function
+from rotor.sdk.serve.checkpoints import Checkpoints
+from rotor.sdk.session import FINAL_MESSAGES, Session
+
+__all__ = ["Invoker"]
+
+log = logging.getLogger("rotor.serve")
+
+STEP_SECONDS_MAX: Final = 24 * 3600.0
+"""How long a step in flight may still take once its server is out of reach."""
+
+
+class Invoker:
+    """Runs the invocations of one app."""
+
+    def __init__(self, keys: Sequence[str], *, threads: int) -> None:
+        self._checkpoints = Checkpoints(keys)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rotor-step")
+
+    async def run(self, function: Function[Any, Any], invocation: Invocation) -> InvocationResult:
+        """Run `function` as far as it goes without waiting; the messages that the server does not have yet."""
+        held = HeldRun(function, invocation, self._checkpoints, self._threads)
+        try:
+            return await held.go()
+        finally:
+            await held.session.close()
+
+
+class HeldRun:
+    """One run while it is invoked: the channel of its session, and the loop that posts."""
+
+    def __init__(
+        self, function: Function[Any, Any], invocation: Invocation, checkpoints: Checkpoints, threads: Executor
+    ) -> None:
+        self._invocation = invocation
+        self._checkpoints = checkpoints
+        self._outgoing: list[RunMessage] = []
+        self._changed = asyncio.Event()
+        self.session = Session(
+            function,
+            invocation.run,
+            self,
+            payload_bytes_max=invocation.payload_bytes_max,
+            threads=threads,
+            keep=False,
+            on_state_change=lambda _: self._changed.set(),
+        )
+
+    def send(self, message: RunMessage) -> None:
+        """The channel of the session."""
+        self._outgoing.append(message)
+        self._changed.set()
+
+    async def go(self) -> InvocationResult:
+        self.session.begin()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._is_final:
+                return InvocationResult(messages=self.session.unacknowledged)
+            if self.session.state == "ended":  # dropped: the run is not ours any more
+                return InvocationResult(messages=[])
+            try:
+                await self._post()
+            except ConnectionLostError as error:
+                log.warning("run %s is given back after its steps in flight: %s", self.session.run_id, error)
+                if not self._is_final:
+                    await self.session.release(grace_seconds=STEP_SECONDS_MAX)
+                return InvocationResult(messages=self.session.unacknowledged)
+            except ApiError as error:
+                log.error("the server refused the checkpoints of run %s: %s", self.session.run_id, error)
+                return InvocationResult(messages=[])
+
+    @property
+    def _is_final(self) -> bool:
+        """Whether the message that ends the invocation is ready."""
+        return any(isinstance(message, FINAL_MESSAGES) for message in self._outgoing)
+
+    async def _post(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        for frame in frames(outgoing, bytes_max=limits.REQUEST_BYTES):
+            for message in await self._checkpoints.post(self._invocation, frame):
+                self.session.receive(message)

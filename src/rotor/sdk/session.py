@@ -1,0 +1,335 @@
+"""One run's body, executed against what is recorded of it and a channel to the server.
+
+The states of a session:
+
+    running --RunParked sent--> parking --Committed--> parked --StartRun(resume)--> running
+               parking --Settled--> running      (the server has settled more: still ours)
+    running --RunCompleted, RunFailed, RunCancelled or RunReleased sent, and Committed--> ended
+    any --DropRun, close()--> ended
+
+A parked session holds no lease: what its body does meanwhile (which only call-backs that no branch waits for can
+bring about) is kept back until the run is resumed. A body is left by *unwinding* it: from then on nothing that it does
+is recorded, each of its tasks is cancelled, and a step that it calls raises `CancelledError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+from rotor.errors import RetryAfterError
+from rotor.protocol.messages import (
+    CancelRun,
+    Committed,
+    DropRun,
+    Memo,
+    Refused,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunMessage,
+    RunParked,
+    RunReleased,
+    Settled,
+    StartRun,
+)
+from rotor.sdk.bodies import Bodies, encode_payload
+from rotor.sdk.branches import Branches, track_tasks
+from rotor.sdk.calls import Calls
+from rotor.sdk.codec import error_of
+from rotor.sdk.context import Context, RunLogger, SyncContext
+from rotor.sdk.functions import Function
+from rotor.sdk.outbox import Channel, Outbox
+from rotor.sdk.outcomes import NOT_RETRIABLE, read_event
+from rotor.sdk.place import no_place
+from rotor.sdk.steps import Step
+from rotor.sdk.sync_steps import SyncStep
+from rotor.sdk.threads import HandlerThreads
+from rotor.sdk.unwinding import unwind
+from rotor.sdk.watch import Watch
+
+__all__ = ["Session", "State"]
+
+State: TypeAlias = Literal["running", "parking", "parked", "ended"]
+Ending: TypeAlias = tuple[type[RunCompleted | RunFailed], dict[str, Any]]
+
+
+class Session:
+    """Executes one run. It lives on one event loop: make it there, then `begin()`.
+
+    `keep` is whether a parked body may stay in memory; that of a plain `def` never does. `on_state_change` is called
+    with the session after each change of `state`.
+    """
+
+    def __init__(
+        self,
+        function: Function[Any, Any],
+        start: StartRun,
+        channel: Channel,
+        *,
+        payload_bytes_max: int,
+        threads: Executor,
+        keep: bool = True,
+        on_state_change: Callable[[Session], None] | None = None,
+    ) -> None:
+        self.run_id = start.run_id
+        self.state: State = "running"
+        self.ended = asyncio.Event()
+        self.on_state_change = on_state_change
+        self._function = function
+        self._event = start.event
+        self._attempt = start.attempt
+        self._settled = start.settled
+        self._keep = keep and function.is_async
+        self._payload_bytes_max = payload_bytes_max
+        self._outbox = Outbox(start.run_id, channel)
+        self._watch = Watch(self._park)
+        self._branches = Branches(self._watch.task_finished)
+        self._calls = Calls(
+            start.memo, self._outbox, self._branches, on_change=self._changed, one_by_one=not function.is_async
+        )
+        self._bodies = Bodies(self._calls, threads, retries=function.spec.retries, payload_bytes_max=payload_bytes_max)
+        name = f"rotor run {start.run_id}"
+        self._threads = None if function.is_async else HandlerThreads(name, self._watch.stir)
+        self._parked: RunParked | None = None
+        self._ending: Ending | None = None
+        self._is_final = False
+        """The message that ends the run here has been sent."""
+        self._stopping = False
+        self._drained: asyncio.Event | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def unacknowledged(self) -> list[RunMessage]:
+        """What has been sent and not been acknowledged, in order: to be sent again after a lost connection."""
+        return self._outbox.unacknowledged
+
+    def begin(self) -> None:
+        """Start the body on the running loop."""
+        track_tasks(asyncio.get_running_loop())
+        self._watch.start(self._calls, self._threads)
+        self._branches.start(self._body(), f"rotor run {self.run_id}")
+
+    def receive(self, message: Committed | Settled | Refused | CancelRun | DropRun | StartRun) -> None:
+        """Take what the server says of the run."""
+        match message:
+            case Committed():
+                self._committed(message)
+            case Settled():
+                if self.state != "parked":  # else the run is another holder's matter until it is resumed
+                    self._news(message.memo, message.settled)
+            case Refused():
+                self._refused(message)
+            case CancelRun():
+                self._cancel()
+            case DropRun():
+                self._follow(self.close())
+            case StartRun():
+                self._news(message.memo, message.settled)
+
+    def stop_steps(self) -> None:
+        """Start no further step; bodies of steps in flight go on, and their outcomes are sent."""
+        self._stopping = True
+        self._calls.shut_gate()
+        self._calls.frozen = True
+
+    async def release(self, *, grace_seconds: float = 0) -> None:
+        """Give the run back unfinished, once the bodies of its steps have ended or the grace is over."""
+        if self.state in ("parked", "ended") or self._is_final:
+            return
+        self.stop_steps()
+        await self._drain(acknowledged=False, timeout_seconds=grace_seconds)
+        await self._unwind()
+        self._send_final(RunReleased)
+
+    async def close(self) -> None:
+        """Unwind the body without effect: nothing of it is sent, no body of a step runs."""
+        if self.state != "ended":
+            await self._unwind()
+            self._move("ended")
+
+    # --- the body
+
+    async def _body(self) -> None:
+        try:
+            result = await self._handle()
+            what = f"the result of function {self._function.id!r}"
+            ending: Ending = RunCompleted, {"output": encode_payload(result, self._payload_bytes_max, what)}
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            ending = RunFailed, self._failure(error)
+        if self._calls.sealed or self._stopping:
+            return
+        await self._unwind()
+        self._ending = ending
+        self._end()
+
+    async def _handle(self) -> Any:
+        function = self._function
+        event = read_event(self._event, function.data_type, f"function {function.id!r}")
+        step = Step(self._calls, self._bodies)
+        logger = RunLogger(self.run_id, function.id, lambda: self._calls.replaying)
+        who: dict[str, Any] = {
+            "run_id": self.run_id,
+            "function_id": function.id,
+            "attempt": self._attempt,
+            "logger": logger,
+        }
+        if self._threads is None:
+            return await function.handler(Context(event, step, **who))
+        blocking = SyncContext(event, SyncStep(step, self._threads), **who)
+        return await self._threads.run(partial(function.handler, blocking))
+
+    def _failure(self, error: BaseException) -> dict[str, Any]:
+        after = error.retry_after.total_seconds() if isinstance(error, RetryAfterError) else None
+        return {
+            "error": error_of(error),
+            "retries": self._function.spec.retries,
+            "retriable": not isinstance(error, NOT_RETRIABLE),
+            "retry_after_seconds": after,
+        }
+
+    def _end(self) -> None:
+        """Send how the body ended, unless the run is not ours at the moment."""
+        if self._ending is not None and self.state == "running":
+            kind, fields = self._ending
+            self._send_final(kind, **fields)
+
+    async def _unwind(self) -> None:
+        self._calls.seal()
+        self._watch.stop()
+        self._bodies.stop()
+        if self._threads is not None:
+            self._threads.suspend()
+        await unwind(self._branches, self.run_id)
+
+    # --- what the server says
+
+    def _committed(self, message: Committed) -> None:
+        steps = []
+        for n in message.n:
+            sent = self._outbox.acknowledge(n)
+            match sent:
+                case None:
+                    continue
+                case RunParked():
+                    self._set_parked()
+                case RunCompleted() | RunFailed() | RunCancelled() | RunReleased():
+                    self._follow(self.close())
+                case _:
+                    steps.append(sent)
+        self._calls.acknowledged(steps, message.group)
+        self._changed_outside()
+
+    def _news(self, memos: Iterable[Memo], settled: int) -> None:
+        self._settled = settled
+        self._calls.settled(memos)
+        self._go_on()
+
+    def _refused(self, message: Refused) -> None:
+        sent = self._outbox.acknowledge(message.n)
+        match sent:
+            case None:
+                return
+            case RunParked():
+                self._parked = None
+                self._move("running")
+                self._watch.look_later()
+            case RunCompleted():
+                self._send_final(RunFailed, error=message.error, retries=0, retriable=False)
+            case RunFailed() | RunCancelled() | RunReleased():
+                self._follow(self.close())
+            case _:
+                self._calls.refused(sent, message.error)
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """The run is ours, and has news."""
+        if self._parked is not None:
+            self._outbox.acknowledge(self._parked.n)
+            self._parked = None
+        if self.state in ("parking", "parked"):
+            self._move("running")
+        self._changed_outside()
+
+    def _changed_outside(self) -> None:
+        self._watch.look_soon()
+        self._changed_drain()
+
+    # --- parking and stopping
+
+    def _park(self) -> None:
+        """Every branch waits durably."""
+        self._calls.shut_gate()
+        self._parked = self._outbox.send(RunParked, settled=self._settled, kept=self._keep)
+        self._move("parking")
+
+    def _set_parked(self) -> None:
+        self._parked = None
+        if self._stopping:
+            return
+        if self._keep:
+            self._move("parked")
+        else:
+            self._follow(self.close())
+
+    def _cancel(self) -> None:
+        if self.state != "ended" and not self._is_final and not self._stopping:
+            self.stop_steps()
+            self._follow(self._finish_cancelling())
+
+    async def _finish_cancelling(self) -> None:
+        await self._drain(acknowledged=True)
+        await self._unwind()
+        self._send_final(RunCancelled)
+
+    async def _drain(self, *, acknowledged: bool, timeout_seconds: float | None = None) -> None:
+        """Return when no body of a step runs; `acknowledged`: and the outcome of each is durable."""
+        counts = self._calls.counts
+        self._drained = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while counts["running"] or (acknowledged and counts["sent"]):
+                    self._drained.clear()
+                    await self._drained.wait()
+        except TimeoutError:
+            return
+
+    def _changed(self) -> None:
+        self._watch.stir()
+        self._changed_drain()
+
+    def _changed_drain(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+
+    def _send_final(self, kind: type[RunMessage], **fields: Any) -> None:
+        if self.state != "ended":
+            self._is_final = True
+            self._outbox.send(kind, **fields)
+
+    def _move(self, state: State) -> None:
+        if self.state == "ended":
+            return
+        self.state = state
+        if state == "running":
+            if not self._stopping:
+                self._calls.open_gate()
+            self._end()
+        if state == "ended":
+            self.ended.set()
+        if self.on_state_change is not None:
+            with no_place():
+                self.on_state_change(self)
+
+    def _follow(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` outside of the workflow."""
+        task = asyncio.get_running_loop().create_task(work, context=self._branches.neutral.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+FINAL_MESSAGES: Final = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
+"""What ends a session's hold on its run."""

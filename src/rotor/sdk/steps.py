@@ -1,0 +1,260 @@
+"""`ctx.step`: the steps that an `async def` handler may take."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple, overload
+
+from rotor.errors import ConfigError
+from rotor.protocol import json
+from rotor.protocol.durations import parse_duration, parse_instant
+from rotor.protocol.json import Raw
+from rotor.protocol.messages import Child, Emission, Memo, StepDone, StepOp, StepParked
+from rotor.sdk.bodies import Bodies, Options, encode_payload
+from rotor.sdk.calls import Call, Calls
+from rotor.sdk.codec import encode_value
+from rotor.sdk.functions import DataOf, Function
+from rotor.sdk.outcomes import (
+    Event,
+    InvokeResult,
+    event_outcome,
+    invoke_outcome,
+    sent_outcome,
+    signal_outcome,
+    sleep_outcome,
+)
+from rotor.sdk.place import idempotency_key
+
+__all__ = ["Duration", "Match", "Step"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+D = TypeVar("D")
+Ts = TypeVarTuple("Ts")
+
+Duration: TypeAlias = str | float | timedelta
+"""`"30m"`, `"2d"`, `"1h30m"`, `"500ms"`, a number of seconds, or a timedelta."""
+
+Match: TypeAlias = str | Mapping[str, Any]
+"""A CEL expression over `data`, `name`, `id` and `ts`, or a mapping of path to value: `{"data.contactId": "c-1"}`."""
+
+
+class Step:
+    """Each method is a durable step: what it gives is recorded under its `id`, and a replay gets the record.
+
+    The n-th use of an id in a run is its own step. Steps may run side by side: use `asyncio.gather`, a task group,
+    `asyncio.wait` or `asyncio.as_completed` as usual.
+    """
+
+    def __init__(self, calls: Calls, bodies: Bodies) -> None:
+        self._calls = calls
+        self._bodies = bodies
+
+    @overload
+    async def run(
+        self,
+        id: str,
+        fn: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        at_most_once: bool = False,
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        id: str,
+        fn: Callable[[*Ts], R],
+        /,
+        *args: *Ts,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        at_most_once: bool = False,
+    ) -> R: ...
+    async def run(
+        self,
+        id: str,
+        fn: Callable[[*Ts], Any],
+        /,
+        *args: *Ts,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        at_most_once: bool = False,
+    ) -> Any:
+        """Run `fn(*args)` once and record what it returns, decoded to its return annotation. Keywords are options.
+
+        `fn` may be `async`, or plain: then it runs in a thread. It runs again only if it raises, as often as `retries`
+        says (else as the function's do), or if its process is lost before its result is recorded; with `at_most_once`
+        not even then: a step that was cut off fails. A try that takes longer than `timeout` fails with `TimeoutError`;
+        a thread cannot be stopped, so a plain `fn` goes on in vain. `rotor.current_step()` gives `fn` a stable
+        idempotency key.
+
+        Raises `StepError` once the retries are used up, or at once for a `NonRetriableError` and for a result that has
+        no JSON form.
+
+            profile = await ctx.step.run("fetch-profile", fetch_profile, contact_id, retries=5, timeout="30s")
+        """
+        options = Options(
+            retries=self._bodies.retries if retries is None else retries,
+            timeout=None if timeout is None else parse_duration(timeout),
+            at_most_once=at_most_once,
+        )
+        return await self._bodies.run(id, fn, args, options)
+
+    async def sleep(self, id: str, duration: Duration) -> None:
+        """Go on after `duration`, by the database's clock.
+
+        await ctx.step.sleep("cool-off", "2d")
+        """
+        sleep_outcome(await self._park(id, "sleep", seconds=parse_duration(duration).total_seconds()))
+
+    async def sleep_until(self, id: str, when: str | datetime) -> None:
+        """Go on at `when`: an aware datetime or RFC 3339 text. At once where it has passed.
+
+        await ctx.step.sleep_until("launch", "2030-01-01T09:00:00+01:00")
+        """
+        sleep_outcome(await self._park(id, "sleep", until=parse_instant(when)))
+
+    @overload
+    async def wait_for_event(
+        self,
+        id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: Match | None = None,
+        since: str | datetime | None = None,
+        data_type: type[D],
+    ) -> Event[D] | None: ...
+    @overload
+    async def wait_for_event(
+        self,
+        id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: Match | None = None,
+        since: str | datetime | None = None,
+        data_type: None = None,
+    ) -> Event[Any] | None: ...
+    async def wait_for_event(
+        self,
+        id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: Match | None = None,
+        since: str | datetime | None = None,
+        data_type: Any = None,
+    ) -> Event[Any] | None:
+        """The first event of that name that fits `match` and that no earlier wait of this run took; None on timeout.
+
+        Events count from the start of the run, though they came before this call; `since` narrows that: `"now"`, or an
+        instant. The event's data is validated into `data_type`.
+
+            opened = await ctx.step.wait_for_event(
+                "wait-for-open", event="email.opened", match={"data.contactId": contact_id}, timeout="7d"
+            )
+        """
+        if not isinstance(event, str) or not event:
+            raise ConfigError(f"step.wait_for_event({id!r}) needs event=, the name of an event, not {event!r}")
+        wait = {"topic": f"event:{event}", "seconds": parse_duration(timeout).total_seconds()}
+        memo = await self._park(id, "wait_for_event", **wait, **_matching(match), **_looking_back(since))
+        return event_outcome(memo, _type(data_type))
+
+    @overload
+    async def wait_for_signal(self, id: str, *, signal: str, timeout: Duration, data_type: type[D]) -> D: ...
+    @overload
+    async def wait_for_signal(self, id: str, *, signal: str, timeout: Duration, data_type: None = None) -> Any: ...
+    async def wait_for_signal(self, id: str, *, signal: str, timeout: Duration, data_type: Any = None) -> Any:
+        """The data with which `signal` is completed, now or earlier. Signal ids are unique in a workspace.
+
+        Raises `SignalTimeoutError`, and `SignalConflictError` where another run waits for the same id.
+
+            approval = await ctx.step.wait_for_signal("gate", signal=f"approval-{ctx.run_id}", timeout="48h")
+        """
+        if not isinstance(signal, str) or not signal:
+            raise ConfigError(f"step.wait_for_signal({id!r}) needs signal=, the id of a signal, not {signal!r}")
+        seconds = parse_duration(timeout).total_seconds()
+        memo = await self._park(id, "wait_for_signal", topic=f"signal:{signal}", seconds=seconds)
+        return signal_outcome(memo, signal, _type(data_type))
+
+    @overload
+    async def invoke(
+        self, id: str, *, workflow: Function[T, R], data: DataOf[T], timeout: Duration
+    ) -> InvokeResult[R]: ...
+    @overload
+    async def invoke(self, id: str, *, workflow: str, data: object = None, timeout: Duration) -> InvokeResult[Any]: ...
+    async def invoke(
+        self, id: str, *, workflow: str | Function[Any, Any], data: object = None, timeout: Duration
+    ) -> InvokeResult[Any]:
+        """Start a run of another workflow, by its id or its function, and wait for its result.
+
+        Raises `WorkflowFailedError`, `WorkflowTimeoutError` (the child is then cancelled), `WorkflowCancelledError` and
+        `UnknownFunctionError`.
+
+            enriched = await ctx.step.invoke("enrich", workflow=enricher, data={"contactId": "c-1"}, timeout="5m")
+            enriched.result, enriched.run_id
+        """
+        function_id = workflow if isinstance(workflow, str) else workflow.id
+        result_type = Any if isinstance(workflow, str) else workflow.result_type
+        child = Child(function_id=function_id, data=self._payload(data, id))
+        seconds = parse_duration(timeout).total_seconds()
+        memo = await self._park(id, "invoke", topic="child", seconds=seconds, child=child)
+        return invoke_outcome(memo, function_id, result_type)
+
+    async def send_event(
+        self,
+        id: str,
+        *,
+        name: str,
+        data: object = None,
+        event_id: str | None = None,
+        ts: str | datetime | None = None,
+    ) -> str:
+        """Send an event exactly once, and return its id. `ts` in the future defers it.
+
+        await ctx.step.send_event("tell", name="contact.scored", data={"score": 7})
+        """
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"step.send_event({id!r}) needs name=, the name of an event, not {name!r}")
+        at = None if ts is None else parse_instant(ts)
+        payload = self._payload(data, id)
+
+        def emit(call: Call) -> None:
+            sent_id = event_id or idempotency_key(self._calls.outbox.run_id, id, call.index)
+            emission = Emission(name=name, data=payload, id=sent_id, ts=at)
+            output = Raw(json.encode(sent_id))
+            self._calls.move(call, "sent")
+            self._calls.outbox.send(StepDone, id=id, index=call.index, op="send_event", output=output, emit=emission)
+
+        return sent_outcome(await self._calls.take(id, "send_event", emit))
+
+    async def _park(self, id: str, op: StepOp, **wait: Any) -> Memo:
+        def park(call: Call) -> None:
+            self._calls.move(call, "waiting")
+            self._calls.outbox.send(StepParked, id=id, index=call.index, op=op, **wait)
+
+        return await self._calls.take(id, op, park)
+
+    def _payload(self, data: object, id: str) -> Raw:
+        return encode_payload(data, self._bodies.payload_bytes_max, f"the data of step {id!r}")
+
+
+def _matching(match: Match | None) -> dict[str, Any]:
+    """The fields of `StepParked` that `match` stands for."""
+    if match is None or isinstance(match, str):
+        return {"match": match}
+    return {"equals": {path: encode_value(value) for path, value in match.items()}}
+
+
+def _looking_back(since: str | datetime | None) -> dict[str, Any]:
+    if since == "now":
+        return {"since_now": True}
+    return {"since": None if since is None else parse_instant(since)}
+
+
+def _type(data_type: Any) -> Any:
+    return Any if data_type is None else data_type

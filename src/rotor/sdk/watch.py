@@ -1,0 +1,164 @@
+"""Watches a run's body: hands out the next results when it has come to rest, and sees when it is parked.
+
+*Calm* means that no branch can go on by itself. The next complete group of results is handed out once the body has been
+calm for a few turns of the loop: a task that ended still has to wake those that wait for it, one turn a link. A group
+that is not complete is handed out when no branch waits for anything outside (it may still be on its way to ask), or
+when that has taken too long.
+
+Nothing tells when a branch that waits for ordinary I/O has moved on, so while something is left to do the watch looks
+again after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from rotor.sdk.calls import Calls
+from rotor.sdk.parking import blocked, timed
+from rotor.sdk.threads import HandlerThreads
+
+__all__ = ["Watch"]
+
+CALM_TURNS: Final = 4
+AGAIN_SECONDS: Final = (0.01, 1.0)
+"""How soon to look again at first, and at the latest."""
+BUSY_SECONDS: Final = 1.0
+"""How long a branch that never rests may hold up the results of others."""
+STRAY_SECONDS: Final = 5.0
+"""How long results are held for a step that nobody has asked for, while some branch waits for ordinary I/O."""
+
+
+class Watch:
+    """Looks at one run's body whenever something may have changed."""
+
+    def __init__(self, on_parked: Callable[[], None]) -> None:
+        self._on_parked = on_parked
+        self._loop = asyncio.get_running_loop()
+        self._calls: Calls | None = None
+        self._threads: HandlerThreads | None = None
+        self._soon: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._again_seconds = AGAIN_SECONDS[0]
+        self._turns = 0
+        self._busy_since: float | None = None
+        self._stray_since: float | None = None
+
+    def start(self, calls: Calls, threads: HandlerThreads | None) -> None:
+        """Watch the branches that make `calls`; `threads` are those of a plain `def` handler."""
+        self._calls = calls
+        self._threads = threads
+
+    def stop(self) -> None:
+        self._calls = None
+        for handle in (self._soon, self._later):
+            if handle is not None:
+                handle.cancel()
+
+    def stir(self) -> None:
+        """The body has moved."""
+        self._turns = 0
+        self._again_seconds = AGAIN_SECONDS[0]
+        self.look_soon()
+
+    def task_finished(self) -> None:
+        """A branch has ended: those that wait for it will wake, one turn of the loop a link."""
+        self.stir()
+        self._turns = -CALM_TURNS
+
+    def look_soon(self) -> None:
+        """There may be something to hand out."""
+        if self._soon is None and self._calls is not None:
+            self._soon = self._loop.call_soon(self._look, context=self._calls.branches.neutral)
+
+    def look_later(self) -> None:
+        """Look again after a while: longer each time, until the body moves."""
+        if self._later is not None:
+            self._later.cancel()
+        if self._calls is not None:
+            neutral = self._calls.branches.neutral
+            self._later = self._loop.call_later(self._again_seconds, self.look_soon, context=neutral)
+            self._again_seconds = min(self._again_seconds * 2, AGAIN_SECONDS[1])
+
+    def _look(self) -> None:
+        self._soon = None
+        calls = self._calls
+        if calls is None or calls.frozen:
+            return
+        if not calls.order and not self._may_park(calls):
+            self._busy_since = None
+        elif self._is_at_rest(calls) or self._is_overdue("_busy_since", BUSY_SECONDS):
+            self._turns += 1
+            self._look_at_rest(calls)
+        else:
+            self._turns = min(self._turns, 0)
+            if self._threads is not None and self._threads.running:
+                self.look_later()  # a thread that blocks or ends stirs the watch
+            else:
+                self.look_soon()
+
+    def _is_at_rest(self, calls: Calls) -> bool:
+        """Whether no branch can go on by itself."""
+        if (self._threads is not None and self._threads.running) or not calls.branches.calm():
+            return False
+        self._busy_since = None
+        return True
+
+    def _look_at_rest(self, calls: Calls) -> None:
+        if self._turns > 0 and self._may_park(calls) and self._blocked(calls, within_calls=True):
+            self._stop_looking()
+            if calls.counts["waiting"]:
+                self._on_parked()
+            else:
+                calls.fail_lost()
+                self.look_soon()
+        elif self._turns < CALM_TURNS and not _alone(calls, self._threads):
+            self.look_soon()
+        elif calls.order and self._may_release(calls):
+            self._stop_looking()
+            calls.release()
+            self.stir()
+        else:
+            self.look_later()
+
+    def _may_park(self, calls: Calls) -> bool:
+        waits = calls.counts["waiting"] + calls.counts["lost"]
+        return waits > 0 and calls.admitting and not calls.order and not calls.busy
+
+    def _may_release(self, calls: Calls) -> bool:
+        if calls.order.complete:
+            return True
+        return self._blocked(calls, within_calls=False) or self._is_overdue("_stray_since", STRAY_SECONDS)
+
+    def _blocked(self, calls: Calls, *, within_calls: bool) -> bool:
+        """Whether no branch waits for anything outside; `within_calls`: nor has a timeout around its durable wait."""
+        if self._threads is not None:
+            return not self._threads.running
+        if within_calls:
+            for call in calls.pending.values():
+                call.untimed = call.untimed or not timed(call.task)
+                if not call.untimed:
+                    return False
+        return blocked(calls.branches, calls.branches.loose)
+
+    def _is_overdue(self, since: str, seconds: float) -> bool:
+        """Whether this was asked for the first time `seconds` ago or more, with nothing handed out since."""
+        now = self._loop.time()
+        started: float | None = getattr(self, since)
+        if started is None:
+            setattr(self, since, now)
+            return False
+        return now - started >= seconds
+
+    def _stop_looking(self) -> None:
+        self._busy_since = self._stray_since = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+
+def _alone(calls: Calls, threads: HandlerThreads | None) -> bool:
+    """Whether the body is one task or thread, inside a call: nobody is left to wake."""
+    waiting = 0 if threads is None else 1  # the task that waits for the handler's thread
+    return len(calls.branches.live) == waiting + 1 and len(calls.branches.loose) == waiting

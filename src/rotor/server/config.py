@@ -1,0 +1,53 @@
+"""The settings of one server, validated once at start."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from rotor.errors import ConfigError, DurationError
+from rotor.protocol.durations import parse_duration
+from rotor.store.retention import Retention
+
+__all__ = ["ServerConfig", "retention_from_environment"]
+
+
+def retention_from_environment() -> Retention:
+    """`ROTOR_KEEP_RUNS` and `ROTOR_KEEP_EVENTS`, as in "30d". Raises `ConfigError` that names the variable."""
+    kept = Retention()
+    return Retention(_duration("ROTOR_KEEP_RUNS", kept.runs), _duration("ROTOR_KEEP_EVENTS", kept.events))
+
+
+def _duration(name: str, otherwise: timedelta) -> timedelta:
+    text = os.environ.get(name)
+    try:
+        return parse_duration(text) if text else otherwise
+    except DurationError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """What one server is told. `dev` asks no keys on the loopback address and refuses every other."""
+
+    database_url: str
+    schema: str = "rotor"
+    host: str = "127.0.0.1"
+    port: int = 8484
+    dev: bool = False
+    public_url: str | None = None
+    """Where serve apps reach this server for their call-backs; None: `http://HOST:PORT`."""
+    connections_max: int = 10
+    retention: Retention = field(default_factory=retention_from_environment)
+
+    def __post_init__(self) -> None:
+        if self.dev and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigError(
+                f"development mode asks for no keys, so it listens on 127.0.0.1 alone, not on {self.host}"
+            )
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - names it, binds nothing
+        return self.public_url or f"http://{host}:{self.port}"

@@ -1,0 +1,162 @@
+"""A server: API, services and store joined on one event loop. Several of them may share one database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from rotor import limits
+from rotor.api.app import create_app
+from rotor.api.settings import ApiSettings
+from rotor.errors import ConfigError
+from rotor.server.config import ServerConfig
+from rotor.services.dispatcher import Dispatcher
+from rotor.services.invoker import Invoker
+from rotor.services.keeper import Keeper
+from rotor.services.loop import Loop
+from rotor.services.matcher import Matcher
+from rotor.services.pruner import Pruner
+from rotor.services.pulse import Pulse
+from rotor.services.rescuer import Rescuer
+from rotor.services.scheduler import Scheduler
+from rotor.services.timers import Timers
+from rotor.services.workers import Workers
+from rotor.store.database import Database
+from rotor.store.migrate import pending
+from rotor.store.signing_keys import SigningKeys
+from rotor.store.store import Store
+
+__all__ = ["Server", "ServerConfig", "run"]
+
+BACKLOG = 4_096
+
+
+class Server:
+    """Start it, and stop it cleanly: what was accepted is written, workers are told to connect again."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.store: Store
+        self.loops: list[Loop] = []
+        self._http: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once requests are answered. Raises `ConfigError` where the database or the port cannot be used."""
+        config = self.config
+        await _check_database(config)
+        database = await Database.connect(
+            config.database_url, schema=config.schema, connections_max=config.connections_max
+        )
+        self.store = store = Store.on(database)
+        self.workers = Workers(store)
+        self.invoker = Invoker(store, SigningKeys(database), public_url=config.url)
+        self.loops = _loops(store, self.workers, self.invoker, config)
+        store.start()
+        for loop in self.loops:
+            loop.start()
+        app = create_app(store, settings=ApiSettings(keys_required=not config.dev), connect=self.workers.serve)
+        try:
+            await self._listen(app)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self, app: object) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            backlog=BACKLOG,
+            ws_max_size=limits.FRAME_BYTES,
+            ws_ping_interval=None,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+        self._http = _Http(config)
+        listening = _bind(self.config)
+        self._serving = asyncio.create_task(self._http.serve(sockets=[listening]), name="rotor http")
+        while not self._http.started:
+            if self._serving.done():
+                await self._serving
+                raise ConfigError("the HTTP server did not start: its log says why")
+            await asyncio.sleep(0.002)
+
+    async def stop(self) -> None:
+        """Answer what is in flight, write what is queued, and end."""
+        await self.workers.say_goodbye()
+        if self._http is not None and self._serving is not None:
+            self._http.should_exit = True
+            await self._serving
+        for loop in self.loops:
+            await loop.stop()
+        await self.invoker.stop()
+        await self.store.stop()
+        await self.store.database.close()
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without signal handlers of its own: whoever started the server stops it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _loops(store: Store, workers: Workers, invoker: Invoker, config: ServerConfig) -> list[Loop]:
+    rescuer, scheduler = Rescuer(store), Scheduler(store)
+    return [
+        Matcher(store),
+        Timers(store),
+        Dispatcher(store, workers, invoker),
+        Keeper(store, workers, invoker),
+        rescuer,
+        scheduler,
+        Pruner(store, config.retention),
+        Pulse(store, rescuer=rescuer.wake, scheduler=scheduler.wake),
+    ]
+
+
+async def _check_database(config: ServerConfig) -> None:
+    try:
+        missing = await pending(config.database_url, schema=config.schema)
+    except (OSError, TimeoutError) as error:
+        raise ConfigError(f"Postgres cannot be reached ({error}): check DATABASE_URL and that it runs") from None
+    if missing:
+        raise ConfigError(
+            f"the database lacks {len(missing)} migrations ({', '.join(missing)}): run `rotor migrate` first"
+        )
+
+
+def _bind(config: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.host, config.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"port {config.port} on {config.host} cannot be used ({error.strerror}): choose another with --port"
+        ) from None
+    return listening
+
+
+async def run(config: ServerConfig) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    server = Server(config)
+    await server.start()
+    try:
+        await stopping.wait()
+    finally:
+        await server.stop()

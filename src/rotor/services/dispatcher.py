@@ -1,0 +1,88 @@
+"""Hands due runs to the workers connected to this server, and invokes those that are served over HTTP."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from rotor import limits
+from rotor.protocol.messages import Error, RunFailed, StartRun
+from rotor.services.invoker import Invoker
+from rotor.services.loop import Loop
+from rotor.services.workers import WorkerConnection, Workers
+from rotor.store.claims import claim_invocations, claim_runs
+from rotor.store.store import Store
+
+__all__ = ["Dispatcher"]
+
+CHUNK = 200
+"""Runs claimed at a time for one worker, so that several workers share a burst."""
+
+
+class Dispatcher(Loop):
+    """Woken by commits that leave runs due, by workers that connect or have slots again, and by the pulse."""
+
+    def __init__(self, store: Store, workers: Workers, invoker: Invoker) -> None:
+        super().__init__("dispatcher", self._dispatch, store.changes.queued)
+        self._store = store
+        self._workers = workers
+        self._invoker = invoker
+
+    async def _dispatch(self) -> float | None:
+        more = await self._invoke()
+        # The least loaded first; who got a full chunk has its next turn after the others.
+        for connection in sorted(self._workers.connections.values(), key=lambda each: -each.free_slots):
+            more |= await self._claim_for(connection)
+        return 0 if more else None
+
+    async def _claim_for(self, connection: WorkerConnection) -> bool:
+        """Whether there may be more for it now."""
+        count, hungry = min(connection.free_slots, CHUNK), self._store.holders.hungry
+        if not count or not connection.function_ids:
+            hungry.add(connection.lease_id)
+            return False
+        starts = await claim_runs(
+            self._store.database,
+            workspace_id=connection.workspace_id,
+            lease_id=connection.lease_id,
+            function_ids=connection.function_ids,
+            count=count,
+        )
+        fit = [start for start in starts if not oversized(start)]
+        if fit:
+            self._store.holders.deliver(connection.lease_id, fit)
+        for start in starts:
+            if oversized(start):
+                await self._fail(connection.workspace_id, start)
+        connection.function_ids.append(connection.function_ids.pop(0))
+        if len(starts) < count:
+            hungry.discard(connection.lease_id)
+            return False
+        hungry.add(connection.lease_id)
+        return connection.free_slots > 0
+
+    async def _invoke(self) -> bool:
+        count = min(self._invoker.free_slots, limits.BATCH)
+        if not count:
+            return False
+        claimed = await claim_invocations(self._store.database, count=count)
+        for invocation in claimed:
+            if oversized(invocation.start):
+                await self._fail(invocation.workspace_id, invocation.start)
+            else:
+                self._invoker.start(invocation)
+        return len(claimed) == count
+
+    async def _fail(self, workspace_id: int, start: StartRun) -> None:
+        """End a run that no holder could take."""
+        text = (
+            f"its steps have recorded more than {limits.MEMO_BYTES:,} bytes (MEMO_BYTES): keep large results elsewhere"
+        )
+        failed = RunFailed(
+            run_id=start.run_id, n=0, error=Error(name="LimitError", message=text), retries=0, retriable=False
+        )
+        await self._store.committer.exchange(workspace_id, UUID(start.lease_id), [failed])
+
+
+def oversized(start: StartRun) -> bool:
+    """Whether the memo is over its limit."""
+    return sum(len(memoryview(memo.output)) for memo in start.memo) > limits.MEMO_BYTES

@@ -1,0 +1,151 @@
+"""Invokes runs that are served over HTTP: a signed POST to the function's serve_url, answered when the run ends or
+parks.
+
+While a post is in flight the app holds the run under a lease of its own and commits each step by call-back. An app that
+cannot be reached, or answers that it is unavailable, has not begun: its runs wait and are tried again, at most every
+minute, and no loss is counted. One that breaks off in the middle has lost the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from uuid import UUID
+
+import aiohttp
+import msgspec
+from uuid_utils.compat import uuid7
+
+from rotor import limits
+from rotor.engine.arrivals import HolderLost
+from rotor.engine.backoff import delay
+from rotor.protocol.messages import Invocation, InvocationResult
+from rotor.protocol.signing import sign
+from rotor.store import leases
+from rotor.store.claims import ClaimedInvocation
+from rotor.store.signing_keys import SigningKeys
+from rotor.store.store import Store
+from rotor.store.tokens import Tokens
+
+__all__ = ["Invoker"]
+
+log = logging.getLogger("rotor.services")
+
+AT_ONCE = 500
+CONNECT_WITHIN = 10.0
+TRY_AGAIN_WITHIN = 60.0
+RESULT = msgspec.json.Decoder(InvocationResult)
+
+
+class UnreachedError(Exception):
+    """The app has not begun the invocation."""
+
+
+class Invoker:
+    """The invocations in flight from this server. `public_url` is where apps reach it for their call-backs."""
+
+    def __init__(self, store: Store, signing_keys: SigningKeys, *, public_url: str) -> None:
+        self._store = store
+        self._signing_keys = signing_keys
+        self._tokens = Tokens(signing_keys)
+        self._public_url = public_url.rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+        self._in_flight: dict[UUID, asyncio.Task[None]] = {}
+        self._unreached: dict[str, int] = {}
+        """By serve_url: how many invocations in a row found nobody."""
+
+    @property
+    def free_slots(self) -> int:
+        return AT_ONCE - len(self._in_flight)
+
+    def alive(self) -> list[UUID]:
+        """The leases of the invocations in flight."""
+        return list(self._in_flight)
+
+    def start(self, claimed: ClaimedInvocation) -> None:
+        """Invoke a claimed run in the background."""
+        task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
+        self._in_flight[claimed.lease_id] = task
+        task.add_done_callback(lambda _: self._ended(claimed.lease_id))
+
+    def _ended(self, lease_id: UUID) -> None:
+        del self._in_flight[lease_id]
+        if self.free_slots == 1:
+            self._store.changes.queued.set()
+
+    async def stop(self) -> None:
+        """Break off what is in flight: the runs go on elsewhere once their leases run out, or at once where told so."""
+        tasks = list(self._in_flight.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _invoke(self, claimed: ClaimedInvocation) -> None:
+        run_id, committer = UUID(claimed.start.run_id), self._store.committer
+        try:
+            result = await self._post(claimed)
+            self._unreached.pop(claimed.serve_url, None)
+            await committer.exchange(claimed.workspace_id, claimed.lease_id, result.messages, can_go_on=False)
+            # Whatever the messages left undone is nobody's now.
+            await committer.submit(HolderLost(run_id, claimed.lease_id, unreached_seconds=0))
+        except UnreachedError as error:
+            seconds = self._pause(claimed.serve_url)
+            log.warning(
+                "run %s: %s cannot be reached (%s); tried again in %.0f s", run_id, claimed.serve_url, error, seconds
+            )
+            await committer.submit(HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds))
+        except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
+            log.warning("run %s: %s broke off its invocation (%s)", run_id, claimed.serve_url, type(error).__name__)
+            await committer.submit(HolderLost(run_id, claimed.lease_id))
+        await leases.delete(self._store.database, [claimed.lease_id])
+
+    def _pause(self, serve_url: str) -> float:
+        """Seconds until the app is tried again: more with each invocation in a row that found nobody."""
+        if len(self._unreached) > limits.BATCH:
+            self._unreached.clear()
+        failures = self._unreached.get(serve_url, 0)
+        self._unreached[serve_url] = failures + 1
+        return min(delay(failures + 1, jitter=0.5).total_seconds(), TRY_AGAIN_WITHIN)
+
+    async def _post(self, claimed: ClaimedInvocation) -> InvocationResult:
+        keys = await self._signing_keys.ensure(claimed.workspace_id)
+        run_id = UUID(claimed.start.run_id)
+        body = msgspec.json.encode(
+            Invocation(
+                run=claimed.start,
+                checkpoint_url=f"{self._public_url}/v1/checkpoints/{run_id}",
+                token=await self._tokens.issue(claimed.workspace_id, run_id, claimed.lease_id),
+                payload_bytes_max=limits.PAYLOAD_BYTES,
+            )
+        )
+        headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)
+        headers["content-type"] = "application/json"
+        posting = self._opened().post(claimed.serve_url, data=body, headers=headers, allow_redirects=False)
+        try:
+            response = await posting
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as error:
+            raise UnreachedError(type(error).__name__) from None
+        async with response:
+            if response.status != 200:
+                raise UnreachedError(f"it answered {response.status}")
+            return RESULT.decode(await _read(response))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
+            connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, within FRAME_BYTES."""
+    parts = bytearray()
+    async for part in response.content.iter_any():
+        parts += part
+        if len(parts) > limits.FRAME_BYTES:
+            raise aiohttp.ClientPayloadError(f"the answer is over {limits.FRAME_BYTES:,} bytes (FRAME_BYTES)")
+    return bytes(parts)

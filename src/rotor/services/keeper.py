@@ -1,0 +1,31 @@
+"""Keeps the leases of holders that are alive: workers heard lately, invocations in flight. The others run out."""
+
+from __future__ import annotations
+
+from rotor import limits
+from rotor.services.invoker import Invoker
+from rotor.services.loop import Loop
+from rotor.services.workers import Workers
+from rotor.store import leases
+from rotor.store.store import Store
+
+__all__ = ["Keeper"]
+
+
+class Keeper(Loop):
+    """Extends leases at the pace of heartbeats; a worker whose lease ran out all the same is cut off."""
+
+    def __init__(self, store: Store, workers: Workers, invoker: Invoker) -> None:
+        super().__init__("lease keeper", self._keep)
+        self._store = store
+        self._workers = workers
+        self._invoker = invoker
+
+    async def _keep(self) -> float | None:
+        workers, invocations = self._workers.alive(), self._invoker.alive()
+        if workers or invocations:
+            kept = await leases.extend(self._store.database, [*workers, *invocations])
+            for lease_id in workers:
+                if lease_id not in kept and lease_id in self._workers.connections:
+                    await self._workers.cut_off(lease_id)
+        return limits.HEARTBEAT.total_seconds()

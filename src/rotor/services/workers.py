@@ -1,0 +1,211 @@
+"""Workers connected to this server: one WebSocket each, many runs on it.
+
+What a worker is told is gathered while a frame is being sent and goes with the next. A worker that does not read,
+floods or stops its heartbeats is cut off; it may come back on its lease, to this server or another, and then goes on
+with the runs that it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+from starlette.websockets import WebSocket
+
+from rotor import limits
+from rotor.engine.arrivals import HolderLost
+from rotor.errors import RotorError
+from rotor.protocol.frames import frames
+from rotor.protocol.messages import (
+    PROTOCOL_VERSION,
+    DropRun,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    ServerMessage,
+    Welcome,
+    worker_frame,
+)
+from rotor.services.sockets import Socket
+from rotor.store import functions, leases
+from rotor.store.problems import Invalid
+from rotor.store.store import Store
+
+__all__ = ["WorkerConnection", "Workers"]
+
+log = logging.getLogger("rotor.services")
+
+HELLO_WITHIN = 10.0
+COMES_BACK_WITHIN = timedelta(seconds=3)
+"""After a lost connection. A worker that was killed does not come back, and its runs should not wait for long."""
+OUTBOX_MESSAGES = 100_000
+
+
+class WorkerConnection:
+    """One worker: what it serves, what it holds, and the frames to and from it."""
+
+    def __init__(self, store: Store, socket: Socket, workspace_id: int, hello: Hello, lease_id: UUID) -> None:
+        self.workspace_id = workspace_id
+        self.lease_id = lease_id
+        self.name = hello.worker
+        self.function_ids = [function.id for function in hello.manifest.functions]
+        self.slots = hello.slots
+        self.heard_at = time.monotonic()
+        self.draining = False
+        self._store = store
+        self._socket = socket
+        self._outbox: list[ServerMessage] = []
+        self._filled = asyncio.Event()
+
+    @property
+    def free_slots(self) -> int:
+        return 0 if self.draining else max(self.slots - self._store.holders.held_by(self.lease_id), 0)
+
+    def deliver(self, messages: Sequence[ServerMessage]) -> None:
+        """Queue messages for the worker: they leave together."""
+        self._outbox += messages
+        self._filled.set()
+
+    async def send_all(self) -> None:
+        """Send what is queued, frame after frame, until the connection ends."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            if len(self._outbox) > OUTBOX_MESSAGES:
+                raise RotorError(f"{len(self._outbox):,} messages wait to be read by the worker")
+            messages, self._outbox = self._outbox, []
+            for frame in frames(messages):
+                await self._socket.send(frame.decode())
+
+    async def receive_all(self) -> None:
+        """Act on the worker's frames until it closes the connection."""
+        while (frame := await self._socket.receive()) is not None:
+            self.heard_at = time.monotonic()
+            for message in worker_frame.decode(frame):
+                match message:
+                    case Heartbeat():
+                        pass
+                    case Goodbye():
+                        self.draining = True
+                    case Hello():
+                        raise RotorError("a second hello on one connection")
+                    case _:
+                        self._store.committer.put(self.workspace_id, self.lease_id, message)
+            await self._store.committer.commits.room()
+
+
+class Workers:
+    """The workers connected to this server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.connections: dict[UUID, WorkerConnection] = {}
+        self._sockets: dict[UUID, Socket] = {}
+        self._stopping = False
+
+    async def serve(self, websocket: WebSocket, workspace_id: int) -> None:
+        """Serve one connection from its hello to its end. The caller has authenticated it."""
+        await websocket.accept()
+        socket = Socket(websocket)
+        try:
+            hello = await self._hello(socket)
+            connection = await self._welcome(socket, workspace_id, hello)
+        except (RotorError, msgspec.MsgspecError, TimeoutError) as error:
+            await socket.close(4400, str(error)[:120])
+            return
+        tasks = [asyncio.create_task(connection.receive_all()), asyncio.create_task(connection.send_all())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (reason := task.exception()) is not None:
+                    log.warning("worker %s is cut off: %s", connection.name, reason)
+                    await socket.close(4400, str(reason)[:120])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._left(connection)
+
+    async def _hello(self, socket: Socket) -> Hello:
+        async with asyncio.timeout(HELLO_WITHIN):
+            frame = await socket.receive()
+        if frame is None:
+            raise RotorError("closed before its hello")
+        messages = worker_frame.decode(frame)
+        if len(messages) != 1 or not isinstance(hello := messages[0], Hello):
+            raise RotorError("the first frame is a hello, alone")
+        if hello.protocol != PROTOCOL_VERSION:
+            raise RotorError(
+                f"protocol {hello.protocol} is not {PROTOCOL_VERSION}: install the same rotorsh on both sides"
+            )
+        if not 0 < hello.slots <= limits.WORKER_SLOTS:
+            raise RotorError(f"slots must be 1 to {limits.WORKER_SLOTS} (WORKER_SLOTS)")
+        return hello
+
+    async def _welcome(self, socket: Socket, workspace_id: int, hello: Hello) -> WorkerConnection:
+        store, manifest = self._store, hello.manifest
+        try:
+            await functions.register(
+                store.database, workspace_id, manifest.functions, app=manifest.app, version=manifest.version
+            )
+        except Invalid as invalid:
+            raise RotorError(f"these functions cannot be registered: {invalid}") from None
+        lease_id = UUID(hello.lease_id) if hello.lease_id else None
+        resumed = lease_id is not None and await leases.resume(store.database, workspace_id, lease_id)
+        if lease_id is None or not resumed:
+            lease_id = await leases.open_lease(store.database, workspace_id, hello)
+        connection = WorkerConnection(store, socket, workspace_id, hello, lease_id)
+        store.holders.add(lease_id, connection.deliver)
+        self.connections[lease_id], self._sockets[lease_id] = connection, socket
+        welcome = Welcome(
+            lease_id=str(lease_id),
+            heartbeat_seconds=limits.HEARTBEAT.total_seconds(),
+            payload_bytes_max=limits.PAYLOAD_BYTES,
+        )
+        connection.deliver([welcome])
+        await self._reconcile(connection, hello)
+        store.changes.queued.set()
+        return connection
+
+    async def _reconcile(self, connection: WorkerConnection, hello: Hello) -> None:
+        """After a lost connection: what the worker holds and what its lease holds are made the same."""
+        held = await leases.held_runs(self._store.database, connection.lease_id)
+        gone = [DropRun(run_id=run_id, reason="the lease is over") for run_id in hello.held if UUID(run_id) not in held]
+        connection.deliver(gone)
+        for run_id in held:
+            if str(run_id) in hello.held:
+                # What it was told last is not known: the next commit or pulse tells it all.
+                self._store.holders.expect(connection.lease_id, run_id)
+            else:
+                await self._store.committer.submit(HolderLost(run_id, connection.lease_id, unreached_seconds=0))
+
+    async def _left(self, connection: WorkerConnection) -> None:
+        if self.connections.get(connection.lease_id) is not connection:
+            return
+        del self.connections[connection.lease_id], self._sockets[connection.lease_id]
+        self._store.holders.remove(connection.lease_id)
+        if connection.draining:
+            await leases.delete(self._store.database, [connection.lease_id])
+        if not self._stopping:
+            await leases.shorten(self._store.database, connection.lease_id, COMES_BACK_WITHIN)
+
+    def alive(self) -> list[UUID]:
+        """The leases of the workers that were heard lately."""
+        silent = time.monotonic() - 2 * limits.HEARTBEAT.total_seconds()
+        return [lease_id for lease_id, connection in self.connections.items() if connection.heard_at > silent]
+
+    async def cut_off(self, lease_id: UUID) -> None:
+        """Its lease ran out: whatever it still holds is another's by now."""
+        await self._sockets[lease_id].close(4408, "the lease ran out: no heartbeat came in time")
+
+    async def say_goodbye(self) -> None:
+        """This server stops: the workers connect again, to it or to another, and keep what they hold."""
+        self._stopping = True
+        for connection in self.connections.values():
+            connection.deliver([Goodbye()])
+        await asyncio.sleep(0)

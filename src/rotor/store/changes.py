@@ -1,0 +1,49 @@
+"""What has just been committed by this process, told to whoever in it waits for that.
+
+Only a shortcut: everything told here can also be found in the database, and every listener also looks there at its own
+pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from uuid import UUID
+
+__all__ = ["Changes"]
+
+
+class Changes:
+    """Nudges by subject. A nudge without a listener is dropped."""
+
+    def __init__(self) -> None:
+        self.queued = asyncio.Event()
+        """Some run became due."""
+        self.delivered = asyncio.Event()
+        """Some events or waits have a look to be done."""
+        self.deadline = asyncio.Event()
+        """Some wait has a deadline that is near."""
+        self.deadline_seconds = float("inf")
+        """How far away the nearest deadline was that was told since the timers last looked."""
+        self._runs: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+
+    def deadline_in(self, seconds: float) -> None:
+        """A wait was parked whose deadline is that far away."""
+        self.deadline_seconds = min(self.deadline_seconds, seconds)
+        self.deadline.set()
+
+    def run_changed(self, run_id: UUID) -> None:
+        """Wake the streams of one run."""
+        for listener in self._runs.get(run_id, ()):
+            listener.set()
+
+    def listen(self, run_id: UUID) -> asyncio.Event:
+        """An event that is set at each change of the run, until `unlisten`."""
+        listener = asyncio.Event()
+        self._runs[run_id].add(listener)
+        return listener
+
+    def unlisten(self, run_id: UUID, listener: asyncio.Event) -> None:
+        self._runs[run_id].discard(listener)
+        if not self._runs[run_id]:
+            del self._runs[run_id]

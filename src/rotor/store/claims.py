@@ -1,0 +1,83 @@
+"""Due runs are claimed for a holder, with all that it needs to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from rotor import limits
+from rotor.protocol.json import Raw
+from rotor.protocol.messages import Event, Memo, StartRun
+from rotor.store.database import Connection, Database, Record
+from rotor.store.steps import memo_of_row
+
+__all__ = ["ClaimedInvocation", "claim_invocations", "claim_runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedInvocation:
+    """A run to be invoked over HTTP, under a lease of its own."""
+
+    workspace_id: int
+    serve_url: str
+    lease_id: UUID
+    start: StartRun
+
+
+async def claim_runs(
+    database: Database, *, workspace_id: int, lease_id: UUID, function_ids: Sequence[str], count: int
+) -> list[StartRun]:
+    """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function."""
+    async with database.transaction() as connection:
+        rows = await connection.fetch("claim_runs", workspace_id, lease_id, list(function_ids), count)
+        if not rows:
+            return []
+        memos = await _memos(connection, rows, lease_id)
+    return [_start(row, lease_id, memos.get(row["id"], []), resume=row["was_kept_by"] == lease_id) for row in rows]
+
+
+async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:
+    """Claim up to `count` due runs of functions served over HTTP, in any workspace."""
+    async with database.transaction() as connection:
+        rows = await connection.fetch("claim_invocations", count, [uuid7() for _ in range(count)], limits.LEASE)
+        if not rows:
+            return []
+        memos = await _memos(connection, rows, None)
+    return [
+        ClaimedInvocation(
+            row["workspace_id"],
+            row["serve_url"],
+            row["lease_id"],
+            _start(row, row["lease_id"], memos.get(row["id"], [])),
+        )
+        for row in rows
+    ]
+
+
+async def _memos(connection: Connection, rows: Sequence[Record], keeper: UUID | None) -> dict[UUID, list[Memo]]:
+    """What is recorded of each run: all of it, or for a holder that keeps the body what is new since it parked."""
+    started = [row for row in rows if not row["fresh"]]
+    if not started:
+        return {}
+    after = [row["kept_group"] if keeper is not None and row["was_kept_by"] == keeper else 0 for row in started]
+    memos: dict[UUID, list[Memo]] = {}
+    for row in await connection.fetch("read_memos", [row["id"] for row in started], after):
+        memos.setdefault(row["run_id"], []).append(memo_of_row(row))
+    return memos
+
+
+def _start(row: Record, lease_id: UUID, memo: list[Memo], *, resume: bool = False) -> StartRun:
+    event = Event(id=row["event_id"], name=row["event_name"], data=Raw(row["event_data"]), ts=row["event_ts"])
+    return StartRun(
+        run_id=str(row["id"]),
+        lease_id=str(lease_id),
+        function_id=row["function_id"],
+        attempt=row["attempt"],
+        event=event,
+        memo=memo,
+        settled=row["settled"],
+        resume=resume,
+    )

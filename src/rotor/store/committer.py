@@ -1,0 +1,175 @@
+"""Everything that happens to runs is written here: gathered, decided and committed together, then told to the holders.
+
+One batch is one transaction: lock the runs' rows, read what the decisions need, decide (pure), write. Whoever holds a
+run's row decides alone about its steps and waits, whatever other servers do, so a batch can also simply be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from rotor.engine.arrivals import Arrival, Cancelled, FromHolder
+from rotor.engine.batch import Outcome, decide_batch
+from rotor.engine.decision import Notice
+from rotor.engine.effects import CancelChildren, CancelRun
+from rotor.protocol.messages import Committed, HolderMessage, Memo, Refused, RunMessage, Settled
+from rotor.protocol.messages import Error as ErrorMessage
+from rotor.store.changes import Changes
+from rotor.store.database import Connection, Database
+from rotor.store.group_commit import GroupCommit
+from rotor.store.holders import Holders
+from rotor.store.reading import lock_runs, read_known
+from rotor.store.steps import memo_of_row
+from rotor.store.writing import Written, write
+
+__all__ = ["Committer", "Result"]
+
+News = dict[tuple[UUID, UUID], list[Memo]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an arrival: whether it did anything, and what its run's holder is told."""
+
+    acted: bool
+    told: list[HolderMessage] = field(default_factory=list)
+    """Shared by all arrivals of one run in one batch."""
+
+
+class Committer:
+    """The writer of runs, steps and waits of this process."""
+
+    def __init__(self, database: Database, changes: Changes, holders: Holders) -> None:
+        self._database = database
+        self._changes = changes
+        self._holders = holders
+        self._random = random.Random()  # noqa: S311 - jitter, no secret
+        self._following: set[asyncio.Task[None]] = set()
+        self.commits: GroupCommit[Arrival, Result] = GroupCommit("run commits", self._write)
+
+    async def submit(self, arrival: Arrival) -> bool:
+        """Whether `arrival` did anything, once that is durable. Raises `Overloaded`."""
+        return (await self.commits.submit(arrival)).acted
+
+    async def submit_all(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """`submit` for many at once."""
+        return list(await asyncio.gather(*map(self.submit, arrivals)))
+
+    def put(self, workspace_id: int, lease_id: UUID, message: RunMessage) -> None:
+        """Queue a message of a holder that is connected here (`Holders`), which the answer is delivered to."""
+
+        def done(result: Result | BaseException) -> None:
+            if isinstance(result, BaseException):
+                self._holders.deliver(lease_id, [_refused(message, result)])
+
+        self.commits.put(_from_holder(workspace_id, lease_id, message), done)
+
+    async def exchange(
+        self, workspace_id: int, lease_id: UUID, messages: Sequence[RunMessage], *, can_go_on: bool = True
+    ) -> list[HolderMessage]:
+        """Commit messages of one run's holder over HTTP and return the answer. Raises `Overloaded`.
+
+        With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again.
+        """
+        arrivals = [_from_holder(workspace_id, lease_id, message, can_go_on=can_go_on) for message in messages]
+        results = await asyncio.gather(*map(self.commits.submit, arrivals))
+        told = {id(result.told): result.told for result in results}
+        return [message for answer in told.values() for message in answer]
+
+    async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
+        async with self._database.transaction() as connection:
+            runs = await lock_runs(connection, arrivals)
+            known = await read_known(connection, runs, arrivals)
+            signals = frozenset(known.signals)
+            news = await self._news(
+                connection, {(run.lease_id, run.id): run.settled for run in runs.values() if run.lease_id}
+            )
+            outcome = decide_batch(runs, known, arrivals, self._random.random)
+            written = await write(connection, outcome, signals)
+        told = self._tell(outcome, written.group, news)
+        self._nudge(outcome, written)
+        return [
+            Result(acted, told.get(place, []) if place else [])
+            for acted, place in zip(outcome.acted, outcome.places, strict=True)
+        ]
+
+    async def _news(self, connection: Connection, held: dict[tuple[UUID, UUID], int]) -> News:
+        """What another server has settled of runs held here, which their holders have not been told."""
+        missed = [place for place, settled in held.items() if self._holders.told(*place) not in (None, settled)]
+        if not missed:
+            return {}
+        rows = await connection.fetch("read_news", [run_id for _, run_id in missed])
+        news: News = {place: [] for place in missed}
+        places = {run_id: (lease_id, run_id) for lease_id, run_id in missed}
+        for row in rows:
+            news[places[row["run_id"]]].append(memo_of_row(row))
+        return news
+
+    def _tell(self, outcome: Outcome, group: int, news: News) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
+        """Tell every holder what it has to know of the batch; return it by (lease, run)."""
+        told: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
+        for place in outcome.notices.keys() | news.keys():
+            run = outcome.runs.get(place[1])
+            settled = run.settled if run is not None else 0
+            messages = _messages(str(place[1]), news.get(place, []), outcome.notices.get(place, []), group, settled)
+            told[place] = messages
+            self._holders.deliver(place[0], messages)
+            left = run is None or run.lease_id != place[0]
+            if left and self._holders.forget(*place):
+                self._changes.queued.set()
+        return told
+
+    def _nudge(self, outcome: Outcome, written: Written) -> None:
+        """Wake whoever in this process acts on what was committed."""
+        if written.queued:
+            self._changes.queued.set()
+        if written.looks:
+            self._changes.delivered.set()
+        if written.deadline_seconds is not None:
+            self._changes.deadline_in(written.deadline_seconds)
+        for run_id in outcome.changed | {key.run_id for key in outcome.steps}:
+            self._changes.run_changed(run_id)
+        cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
+        if cancelled:
+            task = asyncio.create_task(self._cancel_children(cancelled), name="rotor cancel children")
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def _cancel_children(self, effects: Sequence[CancelChildren | CancelRun]) -> None:
+        """Cancel on down the tree. Should this process die first, the rescuer finds the same children."""
+        parents = [effect.run_id for effect in effects if isinstance(effect, CancelChildren)]
+        children = [effect.run_id for effect in effects if isinstance(effect, CancelRun)]
+        if parents:
+            children += [row["id"] for row in await self._database.fetch("read_open_children", parents)]
+        await self.submit_all([Cancelled(child) for child in children])
+
+
+def _from_holder(workspace_id: int, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True) -> FromHolder:
+    return FromHolder(UUID(message.run_id), workspace_id, lease_id, message, uuid7(), can_go_on)
+
+
+def _messages(
+    run_id: str, news: list[Memo], notices: Sequence[Notice], group: int, settled: int
+) -> list[HolderMessage]:
+    """Commit numbers first, then what came to an end, then the rest: one message of each kind a run."""
+    messages: list[HolderMessage] = []
+    numbers = [notice for notice in notices if isinstance(notice, int)]
+    memos = news + [msgspec.structs.replace(notice, group=group) for notice in notices if isinstance(notice, Memo)]
+    if numbers:
+        messages.append(Committed(run_id=run_id, n=numbers, group=group))
+    if memos:
+        messages.append(Settled(run_id=run_id, memo=memos, settled=settled))
+    messages += {type(notice): notice for notice in notices if not isinstance(notice, int | Memo)}.values()
+    return messages
+
+
+def _refused(message: RunMessage, error: BaseException) -> Refused:
+    text = f"the server could not record this: {type(error).__name__}; its log says more"
+    return Refused(run_id=message.run_id, n=message.n, error=ErrorMessage(name="StepError", message=text))

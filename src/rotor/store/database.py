@@ -1,0 +1,121 @@
+"""The connection to Postgres: a pool, statements by name, transactions.
+
+Each statement is a file of `queries/`, named verb_noun; its name travels as a comment so that pg_stat_statements shows
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import asyncpg
+
+__all__ = ["Connection", "Database", "Record", "statement"]
+
+Record: TypeAlias = asyncpg.Record
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of `queries/NAME.sql`, its leading comment left out."""
+    text = files("rotor.store").joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    body = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("--"))
+    return f"/* {name} */\n" + "\n".join(lines[body:])
+
+
+class Connection:
+    """One connection, in a transaction or not, that runs statements by name."""
+
+    def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any]) -> None:
+        self.raw = raw
+
+    async def fetch(self, name: str, *arguments: object) -> list[Record]:
+        return await self.raw.fetch(statement(name), *arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Record | None:
+        return await self.raw.fetchrow(statement(name), *arguments)
+
+    async def fetchval(self, name: str, *arguments: object) -> Any:
+        return await self.raw.fetchval(statement(name), *arguments)
+
+    async def execute(self, name: str, *arguments: object) -> str:
+        return await self.raw.execute(statement(name), *arguments)
+
+
+async def _leave_as_it_is(_: asyncpg.Connection[Any]) -> None:
+    """Nothing here changes a session's state, and asyncpg's usual reset costs more than a commit."""
+
+
+class Database:
+    """A pool of connections to one schema of one Postgres database."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, schema: str) -> None:
+        self.pool = pool
+        self.dsn = dsn
+        self.schema = schema
+        self._clock_offset = timedelta()
+
+    @classmethod
+    async def connect(cls, dsn: str, *, schema: str = "rotor", connections_max: int = 10) -> Database:
+        """Open a pool on `dsn` (a libpq URL or keywords); tables are looked up in `schema` alone."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=connections_max,
+            command_timeout=60,
+            reset=_leave_as_it_is,
+            server_settings={
+                "application_name": "rotor",
+                "search_path": schema,
+                "jit": "off",
+                "plan_cache_mode": "force_generic_plan",
+                "idle_in_transaction_session_timeout": "30s",
+            },
+        )
+        return cls(pool, dsn, schema)
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock of this pool's connections forward. For tests: nothing else may set rotor.clock_offset."""
+        self._clock_offset += by
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One connection of the pool, each statement its own transaction."""
+        async with self.pool.acquire() as raw:
+            if self._clock_offset:
+                await raw.execute(
+                    "SELECT set_config('rotor.clock_offset', $1, false)",
+                    f"{self._clock_offset.total_seconds()} seconds",
+                )
+            yield Connection(raw)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction, committed where the block ends without an error."""
+        async with self.connection() as connection, connection.raw.transaction():
+            yield connection
+
+    async def fetch(self, name: str, *arguments: object) -> list[Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(name, *arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Record | None:
+        async with self.connection() as connection:
+            return await connection.fetchrow(name, *arguments)
+
+    async def fetchval(self, name: str, *arguments: object) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchval(name, *arguments)
+
+    async def execute(self, name: str, *arguments: object) -> str:
+        async with self.connection() as connection:
+            return await connection.execute(name, *arguments)

@@ -1,0 +1,60 @@
+"""Leases: who may write for a run, kept alive by their holders' heartbeats, given up when those stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from rotor import limits
+from rotor.protocol.messages import Hello
+from rotor.store.database import Database
+
+__all__ = ["delete", "delete_expired", "extend", "held_runs", "lost_runs", "open_lease", "resume", "shorten"]
+
+
+async def open_lease(database: Database, workspace_id: int, hello: Hello) -> UUID:
+    """A new lease for a worker that connects."""
+    lease_id = uuid7()
+    manifest = hello.manifest
+    await database.execute(
+        "insert_lease", lease_id, workspace_id, hello.worker, manifest.app, manifest.version, hello.slots, limits.LEASE
+    )
+    return lease_id
+
+
+async def resume(database: Database, workspace_id: int, lease_id: UUID) -> bool:
+    """Whether a worker that comes back still has its lease."""
+    return await database.fetchval("resume_lease", lease_id, workspace_id, limits.LEASE) is not None
+
+
+async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
+    """Keep these leases alive; return those that are. One that ran out is not revived."""
+    return {row["id"] for row in await database.fetch("extend_leases", list(lease_ids), limits.LEASE)}
+
+
+async def shorten(database: Database, lease_id: UUID, left: timedelta) -> None:
+    """The holder's connection is gone: it has `left` to come back."""
+    await database.execute("shorten_lease", lease_id, left)
+
+
+async def held_runs(database: Database, lease_id: UUID) -> dict[UUID, int]:
+    """The runs that a lease holds, each with its count of settled waits."""
+    return {row["id"]: row["settled"] for row in await database.fetch("read_held_runs", lease_id)}
+
+
+async def lost_runs(database: Database) -> list[tuple[UUID, UUID]]:
+    """(run, lease) of up to a batch of runs whose holder's lease has run out."""
+    return [(row["id"], row["lease_id"]) for row in await database.fetch("read_lost_runs", limits.BATCH)]
+
+
+async def delete(database: Database, lease_ids: Sequence[UUID]) -> None:
+    """Give leases back that hold nothing."""
+    await database.execute("delete_leases", list(lease_ids))
+
+
+async def delete_expired(database: Database) -> None:
+    """Forget the leases that ran out and hold nothing any more."""
+    await database.execute("delete_leases", None)

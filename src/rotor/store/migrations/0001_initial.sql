@@ -1,0 +1,247 @@
+-- The first schema. It creates everything in the schema that search_path names first; no table exists yet, so no lock matters.
+--
+-- Payloads (data, output, error) are opaque JSON text in bytea: jsonb refuses NUL escapes, rewrites numbers and drops repeated keys.
+-- No foreign keys on the tables that each step writes: the run's row lock keeps them whole, and a check per row would cost more than the row.
+-- Run-scoped tables lead their keys with the run id, topic-scoped ones with (workspace, topic), so that each can be distributed.
+
+-- The one clock. Tests move it by the setting rotor.clock_offset of their own connections; nothing else sets that.
+CREATE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE
+AS $$ SELECT now() + coalesce(nullif(current_setting('rotor.clock_offset', true), '')::interval, interval '0') $$;
+
+CREATE TABLE workspaces (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name        text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 256),
+    created_at  timestamptz NOT NULL DEFAULT rotor_now()
+);
+INSERT INTO workspaces (name) VALUES ('default');
+
+-- Only the hash of a key is kept; `prefix` is what people recognise it by.
+CREATE TABLE api_keys (
+    id            uuid PRIMARY KEY,
+    workspace_id  bigint NOT NULL REFERENCES workspaces,
+    name          text NOT NULL,
+    prefix        text NOT NULL,
+    key_hash      bytea NOT NULL UNIQUE,
+    created_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    last_used_at  timestamptz,
+    revoked_at    timestamptz
+);
+
+-- Symmetric, so they must be readable. The newest that is not retired signs; all that are not retired verify.
+CREATE TABLE signing_keys (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    workspace_id  bigint NOT NULL REFERENCES workspaces,
+    key           text NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    retired_at    timestamptz
+);
+CREATE INDEX signing_keys_workspace ON signing_keys (workspace_id) WHERE retired_at IS NULL;
+
+CREATE TABLE functions (
+    workspace_id  bigint NOT NULL REFERENCES workspaces,
+    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
+    serve_url     text,                       -- NULL: workers that connect serve it
+    app           text NOT NULL DEFAULT '',
+    version       text NOT NULL DEFAULT '',
+    retries       int NOT NULL DEFAULT 3 CHECK (retries >= 0),
+    paused_at     timestamptz,
+    created_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    updated_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    PRIMARY KEY (workspace_id, id)
+);
+
+CREATE TABLE triggers (
+    workspace_id  bigint NOT NULL,
+    function_id   text NOT NULL,
+    position      int NOT NULL,
+    event_name    text,
+    match         text,                       -- CEL over the event
+    cron          text,
+    timezone      text,
+    next_at       timestamptz,                -- of a cron: its next fire
+    PRIMARY KEY (workspace_id, function_id, position),
+    FOREIGN KEY (workspace_id, function_id) REFERENCES functions ON DELETE CASCADE,
+    CHECK ((event_name IS NULL) <> (cron IS NULL)),
+    CHECK ((cron IS NULL) = (next_at IS NULL)),
+    CHECK (match IS NULL OR event_name IS NOT NULL)
+);
+CREATE INDEX triggers_event ON triggers (workspace_id, event_name) WHERE event_name IS NOT NULL;
+CREATE INDEX triggers_due ON triggers (next_at) WHERE cron IS NOT NULL;
+
+-- One order for all that is accepted, and one for all commits of runs and steps (streams resume from it).
+CREATE SEQUENCE event_order AS bigint CACHE 1;
+CREATE SEQUENCE commit_group AS bigint CACHE 1;
+
+CREATE TABLE events (
+    workspace_id  bigint NOT NULL,
+    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
+    name          text NOT NULL CHECK (name <> '' AND length(name) <= 256),
+    data          bytea NOT NULL,
+    ts            timestamptz NOT NULL,       -- when it happened, by its sender or else by this clock
+    accepted_at   timestamptz NOT NULL,
+    effective_at  timestamptz,                -- when it began to start runs and wake waits; NULL: deferred to ts
+    position      bigint,                     -- its place among all effective events; NULL: deferred
+    PRIMARY KEY (workspace_id, id),
+    CHECK ((effective_at IS NULL) = (position IS NULL))
+);
+CREATE INDEX events_name ON events (workspace_id, name, effective_at, position) WHERE effective_at IS NOT NULL;
+CREATE INDEX events_newest ON events (workspace_id, accepted_at DESC, id DESC);
+CREATE INDEX events_age ON events (effective_at);
+
+-- Batches of accepted events whose waiters have still to be looked for, and deferred ones whose time has still to come.
+CREATE TABLE deliveries (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    due_at         timestamptz NOT NULL,
+    deferred       boolean NOT NULL,          -- they have still to start runs, too
+    workspace_ids  bigint[] NOT NULL,
+    event_ids      text[] NOT NULL,
+    CHECK (cardinality(workspace_ids) = cardinality(event_ids))
+);
+CREATE INDEX deliveries_due ON deliveries (due_at);
+
+-- Who may write: a worker's connection, or one invocation over HTTP. A lease that ran out or is gone writes nothing.
+CREATE TABLE leases (
+    id            uuid PRIMARY KEY,
+    workspace_id  bigint NOT NULL,
+    kind          text NOT NULL CHECK (kind IN ('worker', 'invocation')),
+    holder        text NOT NULL,              -- the worker's name, or the serve_url
+    app           text NOT NULL DEFAULT '',
+    version       text NOT NULL DEFAULT '',
+    slots         int NOT NULL CHECK (slots > 0),
+    created_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    expires_at    timestamptz NOT NULL
+);
+
+CREATE TABLE runs (
+    id                   uuid PRIMARY KEY,
+    workspace_id         bigint NOT NULL,
+    function_id          text NOT NULL,
+    event_id             text NOT NULL,
+    status               text NOT NULL,
+    attempt              int NOT NULL DEFAULT 0 CHECK (attempt >= 0),    -- tries of the body that failed
+    due_at               timestamptz,          -- when a queued run may be claimed
+    lease_id             uuid,                 -- who holds a running run
+    settled              int NOT NULL DEFAULT 0 CHECK (settled >= 0),    -- waits that came to an end
+    losses               int NOT NULL DEFAULT 0 CHECK (losses >= 0),     -- holders lost since the last progress
+    depth                int NOT NULL DEFAULT 0 CHECK (depth BETWEEN 0 AND 32),
+    parent_run_id        uuid,
+    parent_step_id       text,
+    parent_step_index    int,
+    replay_of            uuid,
+    output               bytea,
+    error                bytea,
+    kept_by              uuid,                 -- the lease that parked it and keeps its body in memory
+    kept_group           bigint,               -- the commit of that parking: later ones are news to the keeper
+    changed_group        bigint NOT NULL,      -- the commit that last changed this row
+    cancel_requested_at  timestamptz,
+    created_at           timestamptz NOT NULL,
+    started_at           timestamptz,
+    ended_at             timestamptz,
+    CONSTRAINT runs_status CHECK (status IN ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT runs_queued_is_due CHECK ((status = 'queued') = (due_at IS NOT NULL)),
+    CONSTRAINT runs_running_is_held CHECK ((status = 'running') = (lease_id IS NOT NULL)),
+    CONSTRAINT runs_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CONSTRAINT runs_failed_has_error CHECK ((status = 'failed') = (error IS NOT NULL)),
+    CONSTRAINT runs_child_has_step CHECK ((parent_run_id IS NULL) = (parent_step_id IS NULL) AND (parent_run_id IS NULL) = (parent_step_index IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX runs_due ON runs (workspace_id, function_id, due_at) WHERE status = 'queued';
+CREATE INDEX runs_held ON runs (lease_id) WHERE lease_id IS NOT NULL;
+CREATE INDEX runs_newest ON runs (workspace_id, created_at DESC, id DESC);
+CREATE INDEX runs_function ON runs (workspace_id, function_id, created_at DESC, id DESC);
+CREATE INDEX runs_event ON runs (workspace_id, event_id);
+CREATE UNIQUE INDEX runs_parent ON runs (parent_run_id, parent_step_id, parent_step_index) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX runs_open_children ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL AND ended_at IS NULL;
+CREATE INDEX runs_cancelling ON runs (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL AND ended_at IS NULL;
+CREATE INDEX runs_ended ON runs (ended_at) WHERE ended_at IS NOT NULL;
+
+-- The key is (id, n-th use) as a pair, never a text with a suffix. Nothing that a step changes is indexed.
+CREATE TABLE steps (
+    run_id        uuid NOT NULL,
+    id            text NOT NULL,
+    index         int NOT NULL CHECK (index >= 0),
+    op            text NOT NULL,
+    status        text NOT NULL,
+    attempts      int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    output        bytea,
+    error         bytea,
+    child_run_id  uuid,
+    event_id      text,                       -- the event it took, or sent
+    waits_for     text,                       -- the topic it waits or waited on, for people
+    deadline      timestamptz,
+    started_at    timestamptz NOT NULL,
+    ended_at      timestamptz,
+    settled_group bigint NOT NULL,            -- the commit that last changed it
+    position      int NOT NULL,               -- its place within that commit
+    PRIMARY KEY (run_id, id, index),
+    CONSTRAINT steps_op CHECK (op IN ('run', 'sleep', 'wait_for_event', 'invoke', 'send_event', 'wait_for_signal')),
+    CONSTRAINT steps_status CHECK (status IN ('running', 'retrying', 'waiting', 'completed', 'failed', 'cancelled', 'timed_out')),
+    CONSTRAINT steps_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled', 'timed_out')) = (ended_at IS NOT NULL))
+) WITH (fillfactor = 85);
+-- One event is taken by one wait of a run.
+CREATE UNIQUE INDEX steps_taken ON steps (run_id, event_id) WHERE event_id IS NOT NULL AND op = 'wait_for_event';
+
+-- Parked steps: what each waits for. A row is deleted by whoever settles it, under the lock of the run's row.
+CREATE TABLE waits (
+    run_id        uuid NOT NULL,
+    step_id       text NOT NULL,
+    step_index    int NOT NULL,
+    workspace_id  bigint NOT NULL,
+    deadline      timestamptz,
+    topic         text,                       -- NULL: a sleep, or a step between two tries
+    path          text,                       -- of an event: a path whose value is required; NULL: none
+    match_hash    bigint,                     -- of an event: the hash of that path and value; 0: none
+    equals        bytea,                      -- of an event: path to value, all required
+    expression    text,                       -- of an event: the CEL that is left to try
+    since         timestamptz,                -- of an event: how far back to look
+    unlooked      boolean NOT NULL DEFAULT false,   -- the look back is still owed
+    PRIMARY KEY (run_id, step_id, step_index),
+    CONSTRAINT waits_can_end CHECK (deadline IS NOT NULL OR topic IS NOT NULL),
+    CONSTRAINT waits_event_is_indexed CHECK ((topic LIKE 'event:%') IS NOT TRUE OR (match_hash IS NOT NULL AND since IS NOT NULL))
+);
+CREATE INDEX waits_deadline ON waits (deadline) WHERE deadline IS NOT NULL;
+CREATE INDEX waits_topic ON waits (workspace_id, topic, match_hash) WHERE topic IS NOT NULL;
+CREATE INDEX waits_unlooked ON waits (run_id) WHERE unlooked;
+
+-- One signal id: its waiter and its data, in whichever order they came. Both write this row, so neither can miss the other.
+CREATE TABLE signals (
+    workspace_id  bigint NOT NULL,
+    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
+    run_id        uuid,
+    step_id       text,
+    step_index    int,
+    data          bytea,
+    completed_at  timestamptz,
+    delivered_at  timestamptz,
+    expires_at    timestamptz,                -- of data that nobody waits for, and of a delivered one
+    PRIMARY KEY (workspace_id, id),
+    CHECK ((data IS NULL) = (completed_at IS NULL)),
+    CHECK ((run_id IS NULL) = (step_id IS NULL) AND (run_id IS NULL) = (step_index IS NULL)),
+    CHECK (run_id IS NOT NULL OR data IS NOT NULL)
+);
+CREATE INDEX signals_undelivered ON signals (completed_at) WHERE completed_at IS NOT NULL AND run_id IS NOT NULL AND delivered_at IS NULL;
+CREATE INDEX signals_expiry ON signals (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX signals_run ON signals (run_id) WHERE run_id IS NOT NULL;
+
+-- Which event names and paths some wait has ever used. Whoever indexes events of a name holds its row FOR SHARE,
+-- whoever adds a path holds it FOR UPDATE: every event is indexed under each path that was there before it.
+CREATE TABLE event_names (
+    workspace_id  bigint NOT NULL,
+    name          text NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+);
+CREATE TABLE event_paths (
+    workspace_id  bigint NOT NULL,
+    name          text NOT NULL,
+    path          text NOT NULL,
+    indexed_from  timestamptz NOT NULL,       -- events that took effect before may lack this path
+    PRIMARY KEY (workspace_id, name, path)
+);
+-- The looking back: which events of a name hold a value at a path.
+CREATE TABLE event_values (
+    workspace_id  bigint NOT NULL,
+    name          text NOT NULL,
+    match_hash    bigint NOT NULL,
+    position      bigint NOT NULL,
+    event_id      text NOT NULL,
+    PRIMARY KEY (workspace_id, name, match_hash, position)
+);

@@ -1,0 +1,33 @@
+-- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own ($2, one a run).
+-- Index runs_due for each served function; SKIP LOCKED.
+WITH due AS (
+    SELECT queued.id, queued.started_at, served.serve_url, queued.workspace_id
+    FROM functions AS served, LATERAL (
+        SELECT id, workspace_id, started_at FROM runs
+        WHERE workspace_id = served.workspace_id AND runs.function_id = served.id AND status = 'queued' AND due_at <= rotor_now()
+        ORDER BY due_at
+        LIMIT $1
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS queued
+    WHERE served.serve_url IS NOT NULL AND served.paused_at IS NULL
+    LIMIT $1
+), numbered AS (
+    SELECT due.*, ($2::uuid[])[row_number() OVER ()] AS lease_id FROM due
+), leased AS (
+    INSERT INTO leases (id, workspace_id, kind, holder, slots, expires_at)
+    SELECT lease_id, workspace_id, 'invocation', serve_url, 1, rotor_now() + $3::interval FROM numbered
+), batch AS MATERIALIZED (
+    SELECT nextval('commit_group') AS number
+), claimed AS (
+    UPDATE runs
+    SET status = 'running', lease_id = numbered.lease_id, due_at = NULL, started_at = coalesce(runs.started_at, rotor_now()),
+        kept_by = NULL, changed_group = batch.number
+    FROM numbered, batch
+    WHERE runs.id = numbered.id
+    RETURNING runs.*, numbered.serve_url, numbered.started_at IS NULL AS fresh
+)
+SELECT claimed.id, claimed.workspace_id, claimed.lease_id, claimed.serve_url, claimed.function_id, claimed.attempt,
+       claimed.settled, claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data,
+       events.ts AS event_ts
+FROM claimed
+JOIN events ON events.workspace_id = claimed.workspace_id AND events.id = claimed.event_id

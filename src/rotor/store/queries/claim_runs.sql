@@ -1,0 +1,32 @@
+-- The dispatcher, for the holder with lease $2: up to $4 due runs of functions $3 of workspace $1, oldest first for each.
+-- Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
+-- A run is claimed only while its function is neither paused nor served over HTTP, and the lease holds.
+WITH wanted AS (
+    SELECT functions.id AS function_id
+    FROM functions
+    WHERE functions.workspace_id = $1 AND functions.id = ANY ($3::text[]) AND paused_at IS NULL AND serve_url IS NULL
+      AND EXISTS (SELECT FROM leases WHERE id = $2 AND expires_at > rotor_now())
+), due AS (
+    SELECT queued.id, queued.kept_by, queued.kept_group, queued.started_at
+    FROM wanted, LATERAL (
+        SELECT id, kept_by, kept_group, started_at FROM runs
+        WHERE workspace_id = $1 AND runs.function_id = wanted.function_id AND status = 'queued' AND due_at <= rotor_now()
+        ORDER BY due_at
+        LIMIT $4
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS queued
+    LIMIT $4
+), batch AS MATERIALIZED (
+    SELECT nextval('commit_group') AS number
+), claimed AS (
+    UPDATE runs
+    SET status = 'running', lease_id = $2, due_at = NULL, started_at = coalesce(runs.started_at, rotor_now()),
+        kept_by = NULL, changed_group = batch.number
+    FROM due, batch
+    WHERE runs.id = due.id
+    RETURNING runs.*, due.kept_by AS was_kept_by, due.started_at IS NULL AS fresh
+)
+SELECT claimed.id, claimed.function_id, claimed.attempt, claimed.settled, claimed.was_kept_by, claimed.kept_group,
+       claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts
+FROM claimed
+JOIN events ON events.workspace_id = claimed.workspace_id AND events.id = claimed.event_id

@@ -1,0 +1,23 @@
+-- One page of a workspace's runs, newest first.
+-- $2 status or null, $3 and $4 created at or after and before, $5 and $6 the run before the page, $7 its size and one,
+-- $8 the payload bytes after which it is cut short. `found` counts the runs before that cut.
+-- Called by store.runs for people. Index: runs_newest, events_pkey. Locks: none.
+WITH page AS (
+    SELECT runs.id, function_id, status, attempt, output, error, parent_run_id, replay_of, cancel_requested_at,
+           created_at, started_at, ended_at,
+           event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts,
+           coalesce(octet_length(output), 0) + coalesce(octet_length(error), 0) + coalesce(octet_length(events.data), 0) AS size
+    FROM runs
+    LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
+    WHERE runs.workspace_id = $1
+      AND ($2::text IS NULL OR status = $2)
+      AND created_at >= coalesce($3::timestamptz, '-infinity')
+      AND created_at < coalesce($4::timestamptz, 'infinity')
+      AND (created_at, runs.id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+    ORDER BY created_at DESC, runs.id DESC
+    LIMIT $7
+), measured AS (
+    SELECT *, sum(size) OVER (ORDER BY created_at DESC, id DESC) - size AS bytes_before, count(*) OVER () AS found
+    FROM page
+)
+SELECT * FROM measured WHERE bytes_before < $8 ORDER BY created_at DESC, id DESC

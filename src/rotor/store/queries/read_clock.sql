@@ -1,0 +1,3 @@
+-- The one clock.
+-- Called by store.functions, from which crons count. Locks: none.
+SELECT rotor_now()

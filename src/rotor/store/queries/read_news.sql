@@ -1,0 +1,8 @@
+-- The committer: of runs whose holder has missed something, the waits that came to an end. Scans the runs' steps by
+-- primary key; rare, only where another server settled a wait of a held run. No locks.
+SELECT run_id, id, index, op, status, attempts, output, error, child_run_id, settled_group
+FROM steps
+WHERE run_id = ANY ($1::uuid[])
+  AND (status IN ('completed', 'failed', 'timed_out') AND (waits_for IS NOT NULL OR op = 'sleep')
+       OR status = 'retrying' AND deadline <= rotor_now())
+ORDER BY settled_group, position

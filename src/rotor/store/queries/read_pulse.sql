@@ -1,0 +1,10 @@
+-- The pulse, once a second from each server: what there is to do, whoever left it. Each part is one probe of an index.
+SELECT EXISTS (SELECT FROM deliveries WHERE due_at <= rotor_now()) OR EXISTS (SELECT FROM waits WHERE unlooked) AS looks,
+       EXISTS (SELECT FROM runs WHERE status = 'queued' AND due_at <= rotor_now()) AS queued,
+       EXISTS (SELECT FROM triggers WHERE cron IS NOT NULL AND next_at <= rotor_now()) AS crons,
+       EXISTS (SELECT FROM leases WHERE expires_at <= rotor_now()) AS lost,
+       (SELECT extract(epoch FROM min(deadline) - rotor_now())::float8 FROM waits WHERE deadline IS NOT NULL) AS deadline_seconds,
+       EXISTS (SELECT FROM signals WHERE completed_at <= rotor_now() - interval '1 second' AND run_id IS NOT NULL
+                                     AND delivered_at IS NULL)
+       OR EXISTS (SELECT FROM runs WHERE cancel_requested_at IS NOT NULL AND ended_at IS NULL AND status IN ('queued', 'waiting'))
+           AS unfinished

@@ -1,0 +1,164 @@
+"""What a batch of decisions has to know, read under the locks of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from rotor.engine.arrivals import (
+    Arrival,
+    Cancelled,
+    ChildEnded,
+    DeadlineReached,
+    EventArrived,
+    FromHolder,
+    HolderLost,
+    SignalArrived,
+    run_of,
+)
+from rotor.engine.run import Known, Run, Signal, Step, StepKey, Wait
+from rotor.protocol.messages import (
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunParked,
+    RunReleased,
+    StepDone,
+    StepFailed,
+    StepParked,
+    StepWithdrawn,
+)
+from rotor.store.database import Connection, Record
+
+__all__ = ["lock_runs", "read_known"]
+
+ENDING = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
+
+
+async def lock_runs(connection: Connection, arrivals: Sequence[Arrival]) -> dict[UUID, Run]:
+    """Lock the runs of a batch, and the parents of those that may end in it."""
+    ending = {run_of(arrival) for arrival in arrivals if _may_end(arrival)}
+    rows = await connection.fetch("lock_runs", list({run_of(arrival) for arrival in arrivals}), list(ending))
+    return {row["id"]: _run(row) for row in rows}
+
+
+def _may_end(arrival: Arrival) -> bool:
+    match arrival:
+        case FromHolder(message=message):
+            return isinstance(message, ENDING)
+        case HolderLost() | Cancelled():
+            return True
+        case _:
+            return False
+
+
+def _run(row: Record) -> Run:
+    parent = row["parent_run_id"]
+    return Run(
+        id=row["id"],
+        workspace_id=row["workspace_id"],
+        function_id=row["function_id"],
+        status=row["status"],
+        created_at=row["created_at"],
+        lease_id=row["lease_id"],
+        attempt=row["attempt"],
+        settled=row["settled"],
+        losses=row["losses"],
+        depth=row["depth"],
+        cancelling=row["cancelling"],
+        parent=StepKey(parent, row["parent_step_id"], row["parent_step_index"]) if parent else None,
+    )
+
+
+async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
+    """Read what decisions on `arrivals` may look at. Batches of plain results read nothing."""
+    known = Known()
+    keys = {key for arrival in arrivals for key in _step_keys(arrival, runs)}
+    if keys:
+        await _read_steps(connection, keys, known)
+    signals = {signal for arrival in arrivals for signal in _signals(arrival, runs, known)}
+    if signals:
+        await _read_signals(connection, signals, known)
+    functions = {function for arrival in arrivals for function in _functions(arrival)}
+    taken = [(arrival.key.run_id, arrival.event_id) for arrival in arrivals if isinstance(arrival, EventArrived)]
+    return Known(
+        known.steps,
+        known.waits,
+        known.signals,
+        await _read_functions(connection, functions),
+        await _read_taken(connection, taken),
+    )
+
+
+def _step_keys(arrival: Arrival, runs: dict[UUID, Run]) -> Iterable[StepKey]:
+    match arrival:
+        case FromHolder(run_id=run_id, message=StepFailed() | StepParked() | StepWithdrawn() as message):
+            yield StepKey(run_id, message.id, message.index)
+        case FromHolder(run_id=run_id, message=StepDone(emit=emit) as message) if emit is not None:
+            yield StepKey(run_id, message.id, message.index)
+        case DeadlineReached(key=key) | EventArrived(key=key) | SignalArrived(key=key) | ChildEnded(key=key):
+            yield key
+        case _:
+            pass
+    run = runs.get(run_of(arrival))
+    if run is not None and run.parent is not None and _may_end(arrival):
+        yield run.parent
+
+
+async def _read_steps(connection: Connection, keys: set[StepKey], known: Known) -> None:
+    ordered = list(keys)
+    rows = await connection.fetch(
+        "read_step_states", [key.run_id for key in ordered], [key.id for key in ordered], [key.index for key in ordered]
+    )
+    for row in rows:
+        key = StepKey(row["run_id"], row["id"], row["index"])
+        known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"])
+        if row["parked"]:
+            known.waits[key] = Wait(row["topic"])
+
+
+def _signals(arrival: Arrival, runs: dict[UUID, Run], known: Known) -> Iterable[tuple[int, str]]:
+    run = runs.get(run_of(arrival))
+    if run is None:
+        return
+    match arrival:
+        case SignalArrived(signal_id=signal_id):
+            yield run.workspace_id, signal_id
+        case FromHolder(message=StepParked(topic=str(topic))) if topic.startswith("signal:"):
+            yield run.workspace_id, topic.removeprefix("signal:")
+        case DeadlineReached(key=key):
+            wait = known.waits.get(key)
+            if wait is not None and wait.topic is not None and wait.topic.startswith("signal:"):
+                yield run.workspace_id, wait.topic.removeprefix("signal:")
+        case _:
+            pass
+
+
+async def _read_signals(connection: Connection, signals: set[tuple[int, str]], known: Known) -> None:
+    ordered = sorted(signals)
+    for row in await connection.fetch("lock_signals", [key[0] for key in ordered], [key[1] for key in ordered]):
+        waiter = StepKey(row["run_id"], row["step_id"], row["step_index"]) if row["run_id"] else None
+        known.signals[row["workspace_id"], row["id"]] = Signal(waiter, row["data"], row["delivered"], row["expired"])
+
+
+def _functions(arrival: Arrival) -> Iterable[tuple[int, str]]:
+    match arrival:
+        case FromHolder(workspace_id=workspace_id, message=StepParked(child=child)) if child is not None:
+            yield workspace_id, child.function_id
+        case _:
+            pass
+
+
+async def _read_functions(connection: Connection, functions: set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
+    if not functions:
+        return frozenset()
+    ordered = sorted(functions)
+    rows = await connection.fetch("read_function_ids", [key[0] for key in ordered], [key[1] for key in ordered])
+    return frozenset((row["workspace_id"], row["id"]) for row in rows)
+
+
+async def _read_taken(connection: Connection, pairs: list[tuple[UUID, str]]) -> frozenset[tuple[UUID, str]]:
+    if not pairs:
+        return frozenset()
+    rows = await connection.fetch("read_taken_events", [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return frozenset((row["run_id"], row["event_id"]) for row in rows)

@@ -1,0 +1,193 @@
+"""Runs and their steps as people read them. Nothing here changes anything.
+
+Payloads pass through as the text that was stored. A page of runs or steps ends early where its payloads grow large,
+so that no answer asks for more memory than a request may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from rotor import limits
+from rotor.protocol.json import NULL, Raw
+from rotor.protocol.messages import Event, RunStatus, StepOp, StepStatus
+from rotor.store.database import Database, Record
+from rotor.store.pages import Page, decode_cursor, encode_cursor
+from rotor.store.problems import NotFound
+
+__all__ = ["Failure", "Run", "RunWithSteps", "Step", "get", "page", "read_run", "read_step", "status", "steps"]
+
+PAGE_BYTES = limits.REQUEST_BYTES
+STEPS_READ_AT_ONCE = 1_000
+
+RunPlace: TypeAlias = tuple[Annotated[datetime, msgspec.Meta(tz=True)], UUID]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The error of a run or a step: class name, message and traceback of its cause."""
+
+    name: str
+    message: str
+    stack: str = ""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a run."""
+
+    id: str
+    index: int
+    """0 for the first use of the id in its run, then 1, 2 ..."""
+    op: StepOp
+    status: StepStatus
+    attempts: int
+    output: Raw
+    error: Failure | None
+    started_at: datetime
+    ended_at: datetime | None
+    deadline: datetime | None
+    waits_for: str | None
+    """What it waits or waited for: `event:NAME`, `signal:ID`, `child`."""
+    child_run_id: UUID | None
+    event_id: str | None
+    """The event that it took, or sent."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a function, without its steps."""
+
+    id: UUID
+    function_id: str
+    status: RunStatus
+    event: Event | None
+    """What started it; null once its event is pruned."""
+    output: Raw
+    error: Failure | None
+    attempt: int
+    """Tries of the body that failed."""
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancel_requested_at: datetime | None
+    parent_run_id: UUID | None
+    """The run that invoked it."""
+    replay_of: UUID | None
+    """The run that it repeats."""
+
+
+class RunWithSteps(Run, frozen=True, kw_only=True):
+    """One run with its steps in the order in which they began."""
+
+    steps: list[Step]
+
+
+async def get(database: Database, workspace_id: int, run_id: UUID) -> Run:
+    """The run with this id. Raises `NotFound`."""
+    row = await database.fetchrow("get_run", workspace_id, run_id)
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    return read_run(row)
+
+
+async def status(database: Database, workspace_id: int, run_id: UUID) -> RunStatus:
+    """The status of the run with this id. Raises `NotFound`."""
+    found: RunStatus | None = await database.fetchval("read_run_for_cancel", workspace_id, run_id)
+    if found is None:
+        raise NotFound(f"there is no run {run_id}")
+    return found
+
+
+async def steps(database: Database, workspace_id: int, run_id: UUID) -> AsyncIterator[list[Step]]:
+    """The steps of a run in the order in which they began, some at a time; none for an unknown run."""
+    after: tuple[datetime | None, str, int] = (None, "", -1)
+    while True:
+        # One more than is given, to know whether more follow.
+        found = await database.fetch("list_steps", workspace_id, run_id, *after, STEPS_READ_AT_ONCE + 1, PAGE_BYTES)
+        rows = found[:STEPS_READ_AT_ONCE]
+        if rows:
+            yield [read_step(row) for row in rows]
+        if not rows or rows[0]["found"] == len(rows):
+            return
+        after = rows[-1]["started_at"], rows[-1]["id"], rows[-1]["index"]
+
+
+async def page(
+    database: Database,
+    workspace_id: int,
+    *,
+    function_id: str | None = None,
+    event_id: str | None = None,
+    status: RunStatus | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    cursor: str | None = None,
+    items_max: int = limits.PAGE_ITEMS,
+) -> Page[Run]:
+    """Runs, newest first, created at or after `since` and before `until`.
+
+    Raises `Invalid` for a cursor that is none of ours.
+    """
+    place = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
+    arguments = (workspace_id, status, since, until, *place, items_max + 1, PAGE_BYTES)
+    if event_id is not None:
+        rows = await database.fetch("list_runs_of_event", *arguments, event_id, function_id)
+    elif function_id is not None:
+        rows = await database.fetch("list_runs_of_function", *arguments, function_id)
+    else:
+        rows = await database.fetch("list_runs", *arguments)
+    items = [read_run(row) for row in rows[:items_max]]
+    more = bool(rows) and rows[0]["found"] > len(items)
+    return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)
+
+
+def read_run(row: Record | Mapping[str, Any]) -> Run:
+    """A row of `get_run` or `list_runs`."""
+    event = None
+    if row["event_name"] is not None:
+        event = Event(id=row["event_id"], name=row["event_name"], data=Raw(row["event_data"]), ts=row["event_ts"])
+    return Run(
+        id=row["id"],
+        function_id=row["function_id"],
+        status=row["status"],
+        event=event,
+        output=_payload(row["output"]),
+        error=_failure(row["error"]),
+        attempt=row["attempt"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        cancel_requested_at=row["cancel_requested_at"],
+        parent_run_id=row["parent_run_id"],
+        replay_of=row["replay_of"],
+    )
+
+
+def read_step(row: Record | Mapping[str, Any]) -> Step:
+    """A row of `list_steps` or `list_step_changes`."""
+    return Step(
+        id=row["id"],
+        index=row["index"],
+        op=row["op"],
+        status=row["status"],
+        attempts=row["attempts"],
+        output=_payload(row["output"]),
+        error=_failure(row["error"]),
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        deadline=row["deadline"],
+        waits_for=row["waits_for"],
+        child_run_id=row["child_run_id"],
+        event_id=row["event_id"],
+    )
+
+
+def _payload(stored: bytes | None) -> Raw:
+    return NULL if stored is None else Raw(stored)
+
+
+def _failure(stored: bytes | None) -> Failure | None:
+    return None if stored is None else msgspec.json.decode(stored, type=Failure)

@@ -1,0 +1,40 @@
+"""Signals are completed: the data is kept at once, and delivered to the step that waits for it, now or later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from rotor import limits
+from rotor.engine.arrivals import SignalArrived
+from rotor.engine.run import StepKey
+from rotor.store.problems import Conflict
+from rotor.store.store import Store
+
+__all__ = ["Completion", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """`delivered` to the run that waited; or kept, with `run_id` None, for a wait to find."""
+
+    run_id: UUID | None
+    delivered: bool
+
+
+async def complete(
+    store: Store, workspace_id: int, signal_id: str, data: bytes, *, kept_for: timedelta = limits.SIGNAL_KEPT
+) -> Completion:
+    """Complete a signal with `data` (JSON). Raises `Conflict` where it has been completed before.
+
+    The data is durable before it is delivered; should this server die between the two, the rescuer delivers it.
+    """
+    row = await store.database.fetchrow("complete_signal", workspace_id, signal_id, data, kept_for)
+    if row is None:
+        raise Conflict(f"signal {signal_id!r} has been completed already: a signal is delivered once")
+    if row["run_id"] is None:
+        return Completion(None, delivered=False)
+    waiter = StepKey(row["run_id"], row["step_id"], row["step_index"])
+    delivered = await store.committer.submit(SignalArrived(waiter, signal_id))
+    return Completion(waiter.run_id, delivered)

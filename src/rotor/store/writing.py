@@ -1,0 +1,185 @@
+"""The one place that writes effects: everything a batch of decisions comes to, in few statements of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from rotor import limits
+from rotor.engine.batch import Outcome
+from rotor.engine.effects import DropWait, Emit, PutSignal, PutStep, PutWait, ReleaseSignal, StartChild
+from rotor.protocol import json
+from rotor.store.database import Connection
+from rotor.store.group_commit import TryAgain
+from rotor.store.intake import EventRow, NewRun, accept, insert_events, insert_runs
+
+__all__ = ["Written", "write"]
+
+E = TypeVar("E")
+
+
+class Written:
+    """What a write has to tell: the commit's number, and what may be due because of it."""
+
+    group: int = 0
+    deadline_seconds: float | None = None
+    """How far away the nearest new deadline is."""
+    looks: bool = False
+    """Events or waits have a look to be done."""
+    queued: bool = False
+
+
+async def write(connection: Connection, outcome: Outcome, signals_known: frozenset[tuple[int, str]]) -> Written:
+    """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided."""
+    written = Written()
+    if outcome.steps:
+        written.group = await _put_steps(connection, list(outcome.steps.values()))
+    if outcome.effects:
+        await _write_waits(connection, outcome, written)
+        await _write_signals(connection, outcome, signals_known)
+        await _start_children(connection, _of(outcome, StartChild), written)
+        emitted = [EventRow(e.workspace_id, e.event_id, e.name, e.data, e.ts) for e in _of(outcome, Emit)]
+        if emitted:
+            written.queued |= await accept(connection, emitted) > 0
+            written.looks = True
+    if outcome.changed:
+        await _update_runs(connection, outcome, written)
+    return written
+
+
+def _of(outcome: Outcome, kind: type[E]) -> list[E]:
+    return [effect for effect in outcome.effects if isinstance(effect, kind)]
+
+
+async def _put_steps(connection: Connection, puts: Sequence[PutStep]) -> int:
+    group: int = await connection.fetchval(
+        "put_steps",
+        [put.key.run_id for put in puts],
+        [put.key.id for put in puts],
+        [put.key.index for put in puts],
+        [put.op for put in puts],
+        [put.status for put in puts],
+        [put.attempts for put in puts],
+        [put.output for put in puts],
+        [put.error for put in puts],
+        [put.child_run_id for put in puts],
+        [put.event_id for put in puts],
+        [put.waits_for for put in puts],
+        [put.seconds for put in puts],
+        [put.until for put in puts],
+        [put.elapsed_ms for put in puts],
+    )
+    return group
+
+
+async def _write_waits(connection: Connection, outcome: Outcome, written: Written) -> None:
+    """Drop what ended, then insert what parks; what did both in one batch leaves nothing."""
+    dropped = [drop.key for drop in _of(outcome, DropWait)]
+    if dropped:
+        await connection.execute(
+            "drop_waits", [key.run_id for key in dropped], [key.id for key in dropped], [key.index for key in dropped]
+        )
+    parked = {}
+    for effect in outcome.effects:
+        if isinstance(effect, PutWait):
+            parked[effect.key] = effect
+        elif isinstance(effect, DropWait):
+            parked.pop(effect.key, None)
+    if parked:
+        waits = list(parked.values())
+        written.deadline_seconds = await _insert_waits(connection, waits)
+        written.looks |= any(wait.match is not None for wait in waits)
+
+
+async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> float | None:
+    seconds: float | None = await connection.fetchval(
+        "insert_waits",
+        [wait.key.run_id for wait in waits],
+        [wait.key.id for wait in waits],
+        [wait.key.index for wait in waits],
+        [wait.workspace_id for wait in waits],
+        [wait.seconds for wait in waits],
+        [wait.until for wait in waits],
+        [wait.topic for wait in waits],
+        [wait.match.index_path if wait.match else None for wait in waits],
+        [wait.match.match_hash if wait.match else None for wait in waits],
+        [json.encode(dict(wait.match.equals)) if wait.match and wait.match.equals else None for wait in waits],
+        [wait.match.rest if wait.match else None for wait in waits],
+        [wait.since for wait in waits],
+    )
+    return seconds
+
+
+async def _write_signals(connection: Connection, outcome: Outcome, known: frozenset[tuple[int, str]]) -> None:
+    released = _of(outcome, ReleaseSignal)
+    if released:
+        await connection.execute("release_signals", [r.workspace_id for r in released], [r.signal_id for r in released])
+    puts = {(put.workspace_id, put.signal_id): put for put in _of(outcome, PutSignal)}
+    fresh = [put for key, put in puts.items() if key not in known]
+    if fresh:
+        made = await connection.fetchval(
+            "put_signals",
+            [put.workspace_id for put in fresh],
+            [put.signal_id for put in fresh],
+            [put.waiter.run_id for put in fresh],
+            [put.waiter.id for put in fresh],
+            [put.waiter.index for put in fresh],
+        )
+        if made != len(fresh):
+            raise TryAgain
+    there = [put for key, put in puts.items() if key in known]
+    if there:
+        await connection.execute(
+            "update_signals",
+            [put.workspace_id for put in there],
+            [put.signal_id for put in there],
+            [put.waiter.run_id for put in there],
+            [put.waiter.id for put in there],
+            [put.waiter.index for put in there],
+            [put.delivered for put in there],
+            limits.SIGNAL_KEPT,
+        )
+
+
+async def _start_children(connection: Connection, children: Sequence[StartChild], written: Written) -> None:
+    if not children:
+        return
+    events = [EventRow(child.workspace_id, str(child.run_id), "rotor/invoke", child.data) for child in children]
+    await insert_events(connection, events)
+    await insert_runs(
+        connection,
+        [
+            NewRun(
+                child.workspace_id,
+                child.function_id,
+                str(child.run_id),
+                id=child.run_id,
+                depth=child.depth,
+                parent=(child.parent.run_id, child.parent.id, child.parent.index),
+            )
+            for child in children
+        ],
+    )
+    written.queued = True
+
+
+async def _update_runs(connection: Connection, outcome: Outcome, written: Written) -> None:
+    runs = [outcome.runs[run_id] for run_id in outcome.changed]
+    await connection.execute(
+        "update_runs",
+        [run.id for run in runs],
+        [run.status for run in runs],
+        [run.lease_id for run in runs],
+        [run.attempt for run in runs],
+        [run.settled for run in runs],
+        [run.losses for run in runs],
+        [run.due_seconds for run in runs],
+        [run.output for run in runs],
+        [run.error for run in runs],
+        [run.kept_by for run in runs],
+        [run.cancelling for run in runs],
+    )
+    ended = [run.id for run in runs if run.ended]
+    if ended:
+        await connection.execute("close_steps", ended)
+    written.queued |= any(run.status == "queued" for run in runs)

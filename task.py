@@ -1,0 +1,212 @@
+"""Sets the project up and runs its main jobs, with nothing but Python 3.11 or newer on the machine.
+
+    python3 task.py demo      one workflow on a real server, its steps shown live
+    python3 task.py test      every check that continuous integration runs
+
+Both make `.venv` from `requirements.lock` first, with uv where it is installed and with pip otherwise; a second time
+that is skipped unless the lock or `pyproject.toml` has changed.
+"""
+
+# ruff: noqa: S310, S603, T201, UP036
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+STAMP = VENV / "set-up-for"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+CHECKS = (
+    "ruff check .",
+    "ruff format --check .",
+    "mypy",
+    "pyright tests/typing/accepted.py",
+    "lint-imports",
+    "pytest",
+)
+START_SECONDS = 60
+RUN_SECONDS = 60
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    jobs = parser.add_subparsers(dest="job", required=True)
+    demo_options = jobs.add_parser("demo", help="run one workflow on a real server and show its steps live")
+    demo_options.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
+    jobs.add_parser("test", help="run every check")
+    options = parser.parse_args()
+    if sys.version_info < (3, 11):
+        print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
+        return 2
+    try:
+        set_up()
+        return demo(keep=options.keep) if options.job == "demo" else test()
+    except subprocess.CalledProcessError as error:
+        print(f"\nThis failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+# --- setting up
+
+
+def set_up() -> None:
+    """Make `.venv` with what the lock names, unless it is there already."""
+    wanted = hashlib.sha256(
+        LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + sys.version.encode()
+    ).hexdigest()
+    if STAMP.exists() and STAMP.read_text(encoding="ascii") == wanted:
+        return
+    print("Setting up .venv from requirements.lock; this takes a minute the first time.", flush=True)
+    uv = shutil.which("uv")
+    if uv:
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+    else:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+        install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
+    subprocess.run([*install, "--no-deps", "-e", str(ROOT)], check=True)
+    STAMP.write_text(wanted, encoding="ascii")
+
+
+# --- the checks
+
+
+def test() -> int:
+    """Run every check, also after one failed, and print how each went."""
+    results = []
+    for check in CHECKS:
+        print(f"\n=== {check}", flush=True)
+        program, *arguments = check.split()
+        began = time.monotonic()
+        code = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False).returncode
+        results.append((check, code, time.monotonic() - began))
+    print("\n=== summary")
+    for check, code, seconds in results:
+        print(f"{'ok    ' if code == 0 else 'FAILED'}  {check:<34} {seconds:6.1f} s")
+    return 1 if any(code for _, code, _ in results) else 0
+
+
+# --- the demo
+
+
+class Server:
+    """`rotor dev` on the demo's workflow, its output shown with a bar in front."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {**os.environ, "ROTOR_URL": self.url, "PYTHONUNBUFFERED": "1"}
+        self.ready = threading.Event()
+        command = rotor("dev", "examples/demo.py", "--port", str(self.port), "--data", str(folder), "--no-reload")
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        threading.Thread(target=self._show_output, daemon=True).start()
+
+    def wait_until_ready(self) -> bool:
+        return self.ready.wait(START_SECONDS) and self.process.poll() is None
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def rotor(self, *arguments: str) -> Any:
+        """The JSON that a command of `rotor` prints."""
+        command = rotor(*arguments, "--json")
+        answer = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True)
+        return json.loads(answer.stdout)
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def _show_output(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            print(f"  | {line}", end="", flush=True)
+            if line.startswith("Ready"):
+                self.ready.set()
+        self.ready.set()
+
+
+def demo(*, keep: bool) -> int:
+    """Start a server, send an event, show the run it starts until its result, and stop."""
+    with tempfile.TemporaryDirectory(prefix="rotor-demo-") as folder:
+        print("$ rotor dev examples/demo.py", flush=True)
+        server = Server(Path(folder))
+        try:
+            return show(server, keep=keep)
+        finally:
+            server.stop()
+
+
+def show(server: Server, *, keep: bool) -> int:
+    if not server.wait_until_ready():
+        print("The server did not start; its output above says why.")
+        return 1
+    print("""\n$ rotor send trip.requested '{"to": "Lisbon", "guests": 2}'""")
+    event = server.rotor("send", "trip.requested", '{"to": "Lisbon", "guests": 2}')["id"]
+    run = eventually(lambda: [run["id"] for run in server.get(f"/v1/events/{event}")["runs"]])[0]
+    print(f"\n$ rotor runs watch {run}    (it asks for an approval, which this demo gives)", flush=True)
+    approver = threading.Thread(target=approve, args=(server, run), daemon=True)
+    approver.start()
+    watched = subprocess.run(rotor("runs", "watch", run), env=server.environment, timeout=RUN_SECONDS, check=False)
+    ended = server.get(f"/v1/runs/{run}")
+    print(f"\nThe run {ended['status']}: {json.dumps(ended['output'])}")
+    print(f"Its page: {server.url}/dashboard/runs/{run}\nIts JSON: {server.url}/v1/runs/{run}", flush=True)
+    if keep:
+        print("The server goes on until Ctrl-C.", flush=True)
+        server.process.wait()
+    return watched.returncode
+
+
+def approve(server: Server, run: str) -> None:
+    """Complete the signal once the run waits for it, as a person would."""
+    eventually(lambda: [1 for step in server.get(f"/v1/runs/{run}")["steps"] if step["id"] == "approval"])
+    server.rotor("signal", "complete", f"trip-{run}", '{"approved": true}')
+
+
+def eventually(look: Any) -> Any:
+    """What `look` gives once that is something."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the run did not come as far as it should")
+        time.sleep(0.1)
+    return found
+
+
+def rotor(*arguments: str) -> list[str]:
+    return [str(PYTHON), "-m", "rotor.cli", *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What Rotor promises, as tests: mirrored by file; each name is a claim."""

@@ -1,0 +1,196 @@
+"""Only the holder of a run's lease commits to it over HTTP, and only what it signed."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+
+from rotor.api.app import create_app
+from rotor.api.settings import ApiSettings
+from rotor.protocol.signing import generate_key, sign
+from rotor.store.database import Database
+from rotor.store.keys import Keys
+from rotor.store.signing_keys import SigningKeys
+from rotor.store.store import Store
+from rotor.store.tokens import Tokens
+from tests.api.conftest import Answered, Client, echo, serving
+from tests.store.rows import BEGINNING, put, put_event, put_run
+
+
+class Holder:
+    """One invocation of a run over HTTP."""
+
+    def __init__(self, anyone: Client, run_id: UUID, token: str, signing_key: str) -> None:
+        self.anyone = anyone
+        self.run_id = run_id
+        self.token = token
+        self.signing_key = signing_key
+
+    async def commit(self, *messages: Any, run_id: object = None, **changes: str | None) -> Answered:
+        """Send a frame; `changes` replace headers, or leave them out, and `key` the signing key."""
+        return await self.send(json.dumps(messages).encode(), run_id, changes)
+
+    async def send(self, body: bytes, run_id: object = None, changes: dict[str, str | None] | None = None) -> Answered:
+        changes = dict(changes or {})
+        signed = sign(
+            body, message_id="m1", timestamp=int(time.time()), keys=[changes.pop("key", None) or self.signing_key]
+        )
+        headers = {"Authorization": f"Bearer {self.token}", **signed}
+        for name, value in changes.items():
+            headers.pop(name.replace("_", "-"), None)
+            if value is not None:
+                headers[name.replace("_", "-")] = value
+        return await self.anyone("POST", f"/v1/checkpoints/{run_id or self.run_id}", raw=body, headers=headers)
+
+    def done(self, n: int, step_id: str, output: Any = None) -> dict[str, Any]:
+        return {
+            "type": "step_done",
+            "run_id": str(self.run_id),
+            "n": n,
+            "id": step_id,
+            "index": 0,
+            "op": "run",
+            "output": output,
+        }
+
+
+async def hold(anyone: Client, database: Database) -> Holder:
+    """Claim a run by an invocation's lease."""
+    workspace_id, lease_id = 1, uuid4()
+    await put_event(database, "e1")
+    await put(
+        database,
+        "leases",
+        id=lease_id,
+        workspace_id=workspace_id,
+        kind="invocation",
+        holder="http://app/",
+        slots=1,
+        expires_at=BEGINNING.replace(year=2999),
+    )
+    run_id = await put_run(database, status="running", lease_id=lease_id)
+    keys = SigningKeys(database)
+    (signing_key,) = await keys.ensure(workspace_id)
+    return Holder(anyone, run_id, await Tokens(keys).issue(workspace_id, run_id, lease_id), signing_key)
+
+
+@pytest.fixture
+async def holder(anyone: Client, database: Database) -> Holder:
+    return await hold(anyone, database)
+
+
+async def steps(call: Client, holder: Holder) -> list[Any]:
+    shown: list[Any] = (await call("GET", f"/v1/runs/{holder.run_id}")).json["steps"]
+    return shown
+
+
+async def test_a_step_is_committed_and_acknowledged(call: Client, holder: Holder) -> None:
+    committed = await holder.commit(holder.done(1, "fetch", {"x": 1}))
+
+    assert committed.status == 200
+    (answer,) = committed.json
+    assert (answer["type"], answer["run_id"], answer["n"]) == ("committed", str(holder.run_id), [1])
+    (step,) = await steps(call, holder)
+    assert (step["id"], step["status"], step["output"]) == ("fetch", "completed", {"x": 1})
+
+
+async def test_the_same_frame_again_changes_nothing(call: Client, holder: Holder) -> None:
+    await holder.commit(holder.done(1, "fetch", 1))
+    again = await holder.commit(holder.done(1, "fetch", 2))
+    assert again.status == 200
+    assert [step["output"] for step in await steps(call, holder)] == [1]
+
+
+async def test_without_its_token_nothing_is_committed(
+    call: Client, holder: Holder, key: str, database: Database
+) -> None:
+    stranger = await put_run(database, status="running")
+    for change in (None, "Bearer ", f"Bearer {key}", "Bearer rt_1_2_3", f"Bearer {holder.token}x"):
+        refused = await holder.commit(holder.done(1, "fetch"), Authorization=change)
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert (await holder.commit(holder.done(1, "fetch"), run_id=stranger)).status == 401
+    assert await steps(call, holder) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"webhook_signature": None},
+        {"webhook_id": None},
+        {"webhook_timestamp": None},
+        {"webhook_id": "m2"},
+        {"webhook_timestamp": "1"},
+        {"webhook_signature": "v1,AAAA"},
+        {"key": generate_key()},
+    ],
+)
+async def test_without_its_signature_nothing_is_committed(
+    call: Client, holder: Holder, change: dict[str, str | None]
+) -> None:
+    assert (await holder.commit(holder.done(1, "fetch"), **change)).status == 401
+    assert await steps(call, holder) == []
+
+
+async def test_either_key_of_a_rotation_signs(
+    holder: Holder, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotated = await SigningKeys(database).rotate()
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: float("inf"))
+    assert (await holder.commit(holder.done(1, "a"))).status == 200
+    assert (await holder.commit(holder.done(2, "b"), key=rotated)).status == 200
+
+
+async def test_a_lost_lease_commits_nothing(call: Client, holder: Holder, database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.raw.execute("UPDATE runs SET lease_id = $2 WHERE id = $1", holder.run_id, uuid4())
+    answered = await holder.commit(holder.done(1, "fetch"))
+    assert [message["type"] for message in answered.json] == ["drop_run"]
+    assert await steps(call, holder) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "field"),
+    [
+        (b"", 400, "body"),
+        (b"{}", 422, "body"),
+        (b"[1]", 422, "[0]"),
+        (b"[{}]", 422, "[0].type"),
+        (b'[{"type":"no_such"}]', 422, "[0].type"),
+        (b'[{"type":"step_done"}]', 422, "[0].run_id"),
+        (
+            b'[{"type":"run_parked","run_id":"0197c8ea-0000-7000-8000-000000000000","n":1,"settled":0}]',
+            422,
+            "[0].run_id",
+        ),
+        (b'[{"type":"run_completed","output":NaN}]', 400, "[0].output"),
+    ],
+)
+async def test_what_is_no_frame_is_refused_by_its_field(holder: Holder, raw: bytes, status: int, field: str) -> None:
+    refused = await holder.send(raw)
+    assert (refused.status, refused.fields) == (status, [field])
+
+
+async def test_a_developers_app_needs_the_token_alone_but_what_it_signs_must_hold(
+    store: Store, session: aiohttp.ClientSession, database: Database
+) -> None:
+    async with serving(create_app(store, settings=ApiSettings(keys_required=False), connect=echo)) as url:
+        holder = await hold(Client(session, url, None), database)
+        unsigned: dict[str, str | None] = {"webhook_id": None, "webhook_timestamp": None, "webhook_signature": None}
+        assert (await holder.commit(holder.done(1, "a"), **unsigned)).status == 200
+        assert (await holder.commit(holder.done(2, "b"), key=generate_key())).status == 401
+        assert (await holder.commit(holder.done(2, "b"), Authorization=None)).status == 401
+
+
+async def test_a_workspaces_key_comes_with_the_signing_key_that_holds(holder: Holder, database: Database) -> None:
+    assert (await Keys(database).create()).signing_key == holder.signing_key
+
+
+async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(call: Client, holder: Holder) -> None:
+    answered = await holder.commit(holder.done(1, "a"), holder.done(2, "b\0"), holder.done(3, "c"))
+    assert [(message["type"], message["n"]) for message in answered.json] == [("committed", [1, 3]), ("refused", 2)]
+    assert [step["id"] for step in await steps(call, holder)] == ["a", "c"]

@@ -1,0 +1,58 @@
+"""`rotor migrate` and `rotor keys` on a database of their own."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from rotor.cli import exits
+from rotor.store.database import Database
+from rotor.store.keys import Keys
+from tests.cli.terminal import Outcome, rotor
+
+
+async def test_migrate_says_what_is_missing_and_applies_it_once(dsn: str, clean_schema: str) -> None:
+    def run(*arguments: str) -> Outcome:
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=clean_schema)
+
+    unmigrated = run("keys", "create")
+    assert unmigrated.code == exits.USAGE
+    assert "run `rotor migrate` first" in unmigrated.err
+    missing = run("migrate", "--dry-run", "--json").json["pending"]
+    assert missing[0] == "0001_initial"
+    assert run("migrate", "--json").json["applied"] == missing
+    assert run("migrate", "--json").json["applied"] == []
+
+
+async def test_a_key_is_made_listed_without_its_secret_and_revoked(dsn: str, database: Database) -> None:
+    def run(*arguments: str) -> Outcome:
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema)
+
+    created = run("keys", "create", "--name", "billing", "--workspace", "acme", "--json").json
+    assert set(created) == {"key", "signing_key", "workspace"}
+    assert created["workspace"] == "acme"
+    assert await Keys(database).authenticate(created["key"]) is not None
+
+    listed = run("keys", "list", "--workspace", "acme", "--json")
+    (key,) = listed.json["items"]
+    assert (key["name"], key["workspace"]) == ("billing", "acme")
+    assert created["key"] not in listed.out
+    assert created["key"] not in run("keys", "list").out
+
+    assert run("keys", "revoke", key["id"]).code == 0
+    assert await Keys(database).authenticate(created["key"]) is None
+    unknown = run("keys", "revoke", "01890a5d-ac96-774b-bcce-b302099a8057")
+    assert unknown.code == exits.NOT_FOUND
+
+
+async def test_a_database_that_is_not_there_is_named(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.close()
+    outcome = rotor("migrate", DATABASE_URL=dsn.replace("/postgres?", "/no_such_database?"))
+    assert outcome.code == exits.USAGE
+    assert "no_such_database" in outcome.err
+
+
+def test_an_impossible_name_is_refused_with_the_reason(dsn: str, database: Database) -> None:
+    outcome = rotor("keys", "create", "--workspace", "w" * 300, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema)
+    assert outcome.code == exits.USAGE
+    assert "workspace" in outcome.err

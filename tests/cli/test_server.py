@@ -1,0 +1,74 @@
+"""`rotor server` and `rotor worker` as they run in production: with a key, and stopped by SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rotor.cli import exits
+from rotor.store.database import Database
+from tests.cli.terminal import rotor
+from tests.dev.processes import eventually, free_port
+
+APP = """
+from rotor import Context, create_function
+
+@create_function(id="greet", trigger={"event": "greeting.asked"})
+async def greet(ctx: Context) -> str:
+    return "hello"
+"""
+
+
+@contextmanager
+def running(*arguments: str, cwd: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-u", "-m", "rotor.cli", *arguments]
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def stopped(process: subprocess.Popen[str]) -> tuple[int, str]:
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    return process.returncode, output
+
+
+async def test_a_server_asks_for_a_key_and_a_worker_with_one_serves_through_it(
+    dsn: str, database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "flows.py").write_text(APP)
+    port = free_port()
+    on_database = {"DATABASE_URL": dsn, "ROTOR_SCHEMA": database.schema}
+    as_client = {"ROTOR_URL": f"http://127.0.0.1:{port}"}
+    with running("server", "--port", str(port), cwd=tmp_path, **on_database) as server:
+        assert eventually(lambda: rotor("runs", "list", **as_client).code == exits.REFUSED)
+        assert "ROTOR_API_KEY" in rotor("runs", "list", **as_client).err
+
+        key = rotor("keys", "create", "--json", **on_database).json["key"]
+        with_key = {**as_client, "ROTOR_API_KEY": key}
+        with running("worker", "flows.py", cwd=tmp_path, **with_key) as worker:
+
+            def greeted() -> bool:
+                event = rotor("send", "greeting.asked", "--json", **with_key).json["id"]
+                runs = rotor("runs", "list", "--event", event, "--json", **with_key).json["items"]
+                return bool(runs)
+
+            assert eventually(greeted)
+            run_id = rotor("runs", "list", "--json", **with_key).json["items"][-1]["id"]
+            assert rotor("runs", "watch", run_id, **with_key).code == 0
+            code, said = stopped(worker)
+            assert code == 0
+            assert "greet  event greeting.asked" in said
+        code, said = stopped(server)
+    assert code == 0
+    assert "Traceback" not in said

@@ -1,0 +1,13 @@
+"""The workflows of the suite, as one app: `rotor dev tests.conformance.functions`."""
+
+from __future__ import annotations
+
+from rotor import Function
+from tests.conformance.workflows import branches, children, events, faults, limits, schedules, signals, steps, threads
+from tests.conformance.workflows import values as typed
+
+__all__ = ["FUNCTIONS"]
+
+MODULES = (steps, faults, events, signals, children, branches, threads, typed, schedules, limits)
+
+FUNCTIONS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Function)]

@@ -1,0 +1,1 @@
+"""The development server and its parts, as real processes."""

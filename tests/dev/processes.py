@@ -1,0 +1,138 @@
+"""Start real programs, look whether a process lives, and wait for that without a fixed sleep."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.cli.terminal import rotor
+
+NOBODY = 65534
+
+Whom: TypeAlias = Callable[[Sequence[str]], list[str]]
+"""Makes a command run as someone."""
+
+
+def lives(process_id: int) -> bool:
+    """Whether the process exists and is not a zombie."""
+    try:
+        facts = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return facts.rpartition(")")[2].split()[0] != "Z"
+
+
+def offspring(process_id: int) -> list[int]:
+    """Every living process below `process_id`."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and lives(int(entry.name)):
+            facts = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            parents.setdefault(int(facts[1]), []).append(int(entry.name))
+    found: list[int] = []
+    pending = [process_id]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        found += children
+        pending += children
+    return found
+
+
+def eventually(condition: Callable[[], bool], *, within_seconds: float = 15) -> bool:
+    deadline = time.monotonic() + within_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def as_ordinary_user(command: Sequence[str]) -> list[str]:
+    """The command run by an account that is not root: ours, or `nobody` who may read (an interpreter under a private
+    folder, say) but nothing else."""
+    if os.geteuid() != 0:
+        return list(command)
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root without setpriv cannot try an ordinary user")
+    account = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return [setpriv, *account, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", *command]
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-u", "-c", script, *arguments]
+
+
+def spawn(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RotorDev:
+    """`rotor dev` as a user starts it."""
+
+    def __init__(self, app: Path | None, data: Path, *options: str, whom: Whom = list, port: int | None = None) -> None:
+        self.data = data
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        what = [app.name] if app else []
+        command = [sys.executable, "-m", "rotor.cli", "dev", *what, "--port", str(self.port), "--data", str(data)]
+        # Without the variable that would lead it to another database.
+        environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.process = subprocess.Popen(
+            whom([*command, *options]),
+            cwd=(app or data).parent,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.output = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text: str, *, after: int = 0) -> int:
+        """Where in the output `text` ends, once it is there after position `after`."""
+        assert eventually(lambda: text in self.output[after:] or self.process.poll() is not None, within_seconds=30)
+        assert text in self.output[after:], self.output
+        return self.output.index(text, after) + len(text)
+
+    def rotor(self, *arguments: str) -> Any:
+        """The JSON that a client command prints."""
+        outcome = rotor(*arguments, "--json", ROTOR_URL=self.url)
+        assert outcome.code == 0, outcome.err
+        return outcome.json
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, once it and its output have ended."""
+        code = self.process.wait(30)
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line

@@ -1,0 +1,1 @@
+"""The engine: decisions without a database."""

@@ -1,0 +1,1 @@
+"""The protocol: what crosses the wire."""

@@ -1,0 +1,1 @@
+"""The SDK: functions, sessions, client and transports."""

@@ -1,0 +1,165 @@
+"""One invocation goes as far as it can without waiting, and loses nothing when its server is out of reach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from rotor import Context, create_function
+from rotor.protocol.json import Raw
+from rotor.protocol.messages import (
+    CancelRun,
+    DropRun,
+    Invocation,
+    Memo,
+    RunCancelled,
+    RunCompleted,
+    RunMessage,
+    RunParked,
+    RunReleased,
+    StepDone,
+    StepParked,
+)
+from rotor.sdk.functions import Function
+from rotor.sdk.serve.invocation import Invoker
+from tests.sdk.servers import serving
+from tests.sdk.serving import KEY, CheckpointServer, blocking, doubler, invocation, sleeper
+
+DONE = Memo(id="double", index=0, op="run", status="completed", output=Raw(b"6"), group=1)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[CheckpointServer]:
+    double = CheckpointServer()
+    async with serving(double) as double.url:
+        yield double
+
+
+@pytest.fixture
+def invoker() -> Invoker:
+    return Invoker([KEY], threads=2)
+
+
+async def run(
+    invoker: Invoker, function: Function[Any, Any], url: str, *memo: Memo, number: int = 3
+) -> list[RunMessage]:
+    body = invocation(function.id, {"number": number}, url, memo)
+    return (await invoker.run(function, msgspec.json.decode(body, type=Invocation))).messages
+
+
+async def test_each_step_is_committed_before_the_next_and_the_end_rides_in_the_answer(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    messages = await run(invoker, doubler, server.url)
+    steps = [
+        [(message.id, message.output) for message in frame if isinstance(message, StepDone)] for frame in server.frames
+    ]
+    assert steps == [[("double", Raw(b"6"))], [("again", Raw(b"12"))]]
+    assert messages == [RunCompleted(run_id="r1", n=3, output=Raw(b"12"))]
+
+
+async def test_a_blocking_function_is_served_alike(server: CheckpointServer, invoker: Invoker) -> None:
+    messages = await run(invoker, blocking, server.url)
+    assert messages == [RunCompleted(run_id="r1", n=2, output=Raw(b"6"))]
+
+
+async def test_recorded_steps_are_not_run_again(server: CheckpointServer, invoker: Invoker) -> None:
+    messages = await run(invoker, doubler, server.url, DONE)
+    assert [[message.id for message in frame if isinstance(message, StepDone)] for frame in server.frames] == [
+        ["again"]
+    ]
+    assert isinstance(messages[0], RunCompleted)
+
+
+async def test_a_run_that_waits_is_given_back_parked(server: CheckpointServer, invoker: Invoker) -> None:
+    messages = await run(invoker, sleeper, server.url)
+    assert [[type(message) for message in frame] for frame in server.frames] == [[StepDone]]
+    waiting, parked = messages
+    assert isinstance(waiting, StepParked)
+    assert isinstance(parked, RunParked)
+    assert not parked.kept
+
+
+async def test_steps_side_by_side_go_in_one_frame(server: CheckpointServer, invoker: Invoker) -> None:
+    @create_function(id="wide", trigger={"event": "x"})
+    async def wide(ctx: Context[Any]) -> list[int]:
+        async def at_once(number: int) -> int:
+            return number
+
+        return await asyncio.gather(*(ctx.step.run("one", at_once, number) for number in range(50)))
+
+    messages = await run(invoker, wide, server.url)
+    assert isinstance(messages[-1], RunCompleted)
+    assert max(len(frame) for frame in server.frames) >= 25
+
+
+async def test_without_the_call_back_what_is_done_rides_in_the_answer_and_the_run_is_given_back(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    ran: list[int] = []
+
+    def note(number: int) -> int:
+        ran.append(number)
+        return number
+
+    @create_function(id="pair", trigger={"event": "x"})
+    async def pair(ctx: Context[Any]) -> None:
+        await asyncio.gather(ctx.step.run("a", note, 1), ctx.step.run("b", note, 2))
+        await ctx.step.run("c", note, 3)
+
+    server.stumble = lambda _: web.Response(status=503)
+    messages = await run(invoker, pair, server.url)
+    assert [message.id for message in messages if isinstance(message, StepDone)] == ["a", "b"]
+    assert isinstance(messages[-1], RunReleased)
+    assert [message.n for message in messages] == [1, 2, 3]
+    assert sorted(ran) == [1, 2]
+
+
+async def test_a_call_back_that_fails_once_is_made_again(server: CheckpointServer, invoker: Invoker) -> None:
+    answers = [web.Response(status=502)]
+    server.stumble = lambda _: answers.pop() if answers else None
+    assert isinstance((await run(invoker, doubler, server.url))[-1], RunCompleted)
+
+
+async def test_a_lost_lease_ends_the_invocation_with_nothing_said(server: CheckpointServer, invoker: Invoker) -> None:
+    server.also.append(DropRun(run_id="r1", reason="lease lost"))
+    assert await run(invoker, doubler, server.url) == []
+    assert len(server.frames) == 1
+
+
+async def test_a_refused_token_ends_the_invocation(server: CheckpointServer, invoker: Invoker) -> None:
+    server.stumble = lambda _: web.json_response({"title": "Unauthorized"}, status=401)
+    assert await run(invoker, doubler, server.url) == []
+
+
+async def test_cancelling_stops_before_the_next_step(server: CheckpointServer, invoker: Invoker) -> None:
+    server.also.append(CancelRun(run_id="r1"))
+    messages = await run(invoker, doubler, server.url)
+    assert isinstance(messages[-1], RunCancelled)
+    assert len(server.frames) == 1
+
+
+async def test_a_caller_that_goes_away_leaves_no_body_behind(server: CheckpointServer, invoker: Invoker) -> None:
+    left = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    @create_function(id="hanging", trigger={"event": "x"})
+    async def hanging(ctx: Context[Any]) -> None:
+        await ctx.step.run("hang", hang)
+
+    task = asyncio.create_task(run(invoker, hanging, server.url))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(left.wait(), 5)

@@ -1,0 +1,148 @@
+"""Replays are fast, silent and stable, however many steps are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotor.protocol.messages import Memo, StepDone
+from rotor.sdk.context import Context
+from tests.sdk.fake_server import FakeServer, raw
+from tests.sdk.test_session import workflow
+
+
+async def number(value: int) -> int:
+    return value
+
+
+def recorded(count: int, *, grouped: bool) -> dict[tuple[str, int], Memo]:
+    return {
+        ("step", index): Memo(
+            id="step",
+            index=index,
+            op="run",
+            status="completed",
+            attempts=1,
+            output=raw(index),
+            group=1 if grouped else index + 1,
+        )
+        for index in range(count)
+    }
+
+
+async def test_ten_thousand_steps_in_a_row_replay_in_well_under_a_second() -> None:
+    async def body(ctx: Context[Any]) -> int:
+        return sum([await ctx.step.run("step", number, index) for index in range(10_000)])
+
+    server = FakeServer(workflow(body), steps=recorded(10_000, grouped=False))
+    began = time.perf_counter()
+    assert await server.run() == "completed"
+    assert time.perf_counter() - began < 1
+    assert server.output == sum(range(10_000))
+    assert len(server.sent) == 1
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+async def test_parallel_steps_replay_in_time_that_grows_with_their_number(grouped: bool) -> None:
+    async def seconds(count: int) -> float:
+        async def body(ctx: Context[Any]) -> int:
+            return sum(await asyncio.gather(*[ctx.step.run("step", number, index) for index in range(count)]))
+
+        server = FakeServer(workflow(body), steps=recorded(count, grouped=grouped))
+        began = time.perf_counter()
+        assert await server.run() == "completed"
+        assert server.output == sum(range(count))
+        return time.perf_counter() - began
+
+    await seconds(50)
+    assert await seconds(2_000) < 20 * max(await seconds(250), 0.01)
+
+
+async def test_the_logger_is_silent_while_replaying(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(ctx: Context[Any]) -> None:
+        ctx.logger.info("start")
+        await ctx.step.run("a", number, 1)
+        ctx.logger.info("between")
+        await ctx.step.sleep("nap", "1h")
+        ctx.logger.info("end", extra={"mine": 1})
+
+    caplog.set_level(logging.INFO, logger="rotor.run")
+    server = FakeServer(workflow(body))
+    await server.run()
+    server.settle("nap")
+    await server.lose()
+    await server.run()
+    assert [record.getMessage() for record in caplog.records] == ["start", "between", "end"]
+    assert caplog.records[-1].run_id == server.session.run_id  # type: ignore[union-attr, attr-defined]
+    assert caplog.records[-1].mine == 1  # type: ignore[attr-defined]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.lists(st.integers(min_value=0, max_value=3), min_size=2, max_size=5),
+    settle_order=st.randoms(use_true_random=False),
+    together=st.booleans(),
+)
+def test_whatever_order_things_came_in_a_replay_sees_the_same(shape: list[int], settle_order: Any, together: bool) -> None:
+    """Branches of steps and sleeps record in which order they went on; a replay must record the same."""
+
+    async def body(ctx: Context[Any]) -> list[str]:
+        seen: list[str] = []
+
+        async def branch(name: int, steps: int) -> None:
+            for step in range(steps):
+                if (name + step) % 2:
+                    await ctx.step.sleep("nap", "1h")
+                else:
+                    await ctx.step.run("step", number, step)
+                seen.append(f"{name}.{step}")
+
+        async with asyncio.TaskGroup() as group:
+            for name, steps in enumerate(shape):
+                group.create_task(branch(name, steps))
+        return seen
+
+    async def check() -> None:
+        server = FakeServer(workflow(body))
+        while await server.run() != "completed":
+            due = sorted(server.waits)
+            settle_order.shuffle(due)
+            for key in due[: settle_order.randint(1, len(due))]:
+                server.settle(*key)
+            if together:
+                await server.lose()
+        live = server.output
+        server.status, server.session, server.frames = "queued", None, []
+        assert await server.run() == "completed"
+        assert server.output == live
+        assert not [message for message in server.sent if isinstance(message, StepDone)]
+        server.threads.shutdown()
+
+    asyncio.run(check())
+
+
+async def test_a_replay_from_any_prefix_of_the_record_continues_to_the_same_result() -> None:
+    async def body(ctx: Context[Any]) -> list[int]:
+        async def branch(name: int) -> int:
+            first = await ctx.step.run(f"first-{name}", number, name)
+            await asyncio.sleep(0)
+            return first + await ctx.step.run(f"second-{name}", number, name)
+
+        return await asyncio.gather(*[branch(name) for name in range(5)])
+
+    server = FakeServer(workflow(body))
+    await server.run()
+    everything = sorted(server.steps.values(), key=lambda memo: memo.group)
+    for cut in range(len(everything) + 1):
+        steps = {(memo.id, memo.index): msgspec.structs.replace(memo) for memo in everything[:cut]}
+        again = FakeServer(workflow(body), steps=steps, group=1_000)
+        assert await again.run() == "completed"
+        assert again.output == server.output
+        again.threads.shutdown()

@@ -1,0 +1,359 @@
+"""A worker runs what the server sends, says what it has done once and in order, and comes through lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from rotor import Context, connect, create_function
+from rotor.errors import ApiError, ConfigError
+from rotor.protocol.json import Raw
+from rotor.protocol.messages import (
+    Committed,
+    DropRun,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Memo,
+    RunCompleted,
+    RunParked,
+    RunReleased,
+    ServerMessage,
+    StepDone,
+    StepParked,
+    Welcome,
+    WorkerMessage,
+    worker_frame,
+)
+from rotor.sdk import worker as worker_module
+from rotor.sdk.functions import Function
+from rotor.sdk.worker import Worker
+from tests.sdk.servers import serving
+from tests.sdk.serving import doubler, sleeper, start
+
+M = TypeVar("M", bound=WorkerMessage)
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, socket: web.WebSocketResponse, hello: Hello) -> None:
+        self.socket = socket
+        self.hello = hello
+        self.frames: list[list[WorkerMessage]] = []
+        self.closed = asyncio.Event()
+
+    async def send(self, *messages: ServerMessage) -> None:
+        await self.socket.send_str(msgspec.json.encode(messages).decode())
+
+    async def receive(self, kind: type[M]) -> M:
+        """The next message of `kind`; those before it are kept in `frames` alone."""
+        while True:
+            frame = worker_frame.decode((await self.socket.receive(5)).data)
+            self.frames.append(frame)
+            for message in frame:
+                if isinstance(message, kind):
+                    return message
+
+    async def commit(self, message: Any, group: int = 1) -> None:
+        await self.send(Committed(run_id=message.run_id, n=[message.n], group=group))
+
+
+class WorkerServer:
+    """Takes connections of workers and hands each to the test, greeted."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.peers: asyncio.Queue[Peer] = asyncio.Queue()
+        self.welcome = Welcome(lease_id="l1", heartbeat_seconds=60, payload_bytes_max=1_000_000)
+        self.early: list[ServerMessage] = []
+        self.statuses: list[int] = []
+        self.refusal: str | None = None
+        self.authorization: str | None = None
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        assert request.path == "/v1/connect"
+        self.authorization = request.headers.get("authorization")
+        if self.statuses:
+            return web.json_response({}, status=self.statuses.pop(0))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        (hello,) = worker_frame.decode((await socket.receive(5)).data)
+        assert isinstance(hello, Hello)
+        if self.refusal is not None:
+            await socket.close(code=4400, message=self.refusal.encode())
+            return socket
+        peer = Peer(socket, hello)
+        await peer.send(self.welcome, *self.early)
+        self.peers.put_nowait(peer)
+        await peer.closed.wait()
+        return socket
+
+    async def peer(self) -> Peer:
+        return await asyncio.wait_for(self.peers.get(), 5)
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerServer]:
+    monkeypatch.setattr(worker_module, "RECONNECT_SECONDS_MAX", 0.01)
+    double = WorkerServer()
+    async with serving(double) as double.url:
+        yield double
+
+
+@asynccontextmanager
+async def working(
+    server: WorkerServer, *functions: Function[Any, Any], **options: Any
+) -> AsyncIterator[tuple[Worker, asyncio.Task[None]]]:
+    worker = connect(functions, url=server.url, **{"grace_seconds": 0, **options})
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker, task
+    finally:
+        worker.stop()
+        await asyncio.wait([task], timeout=10)
+        assert task.done()
+
+
+def memo(id: str, output: bytes = b"null", **fields: Any) -> Memo:
+    usual: dict[str, Any] = {"index": 0, "op": "sleep", "status": "completed", "group": 1}
+    return Memo(**{**usual, **fields}, id=id, output=Raw(output))
+
+
+def numbers(messages: Sequence[Any]) -> list[int]:
+    return [message.n for message in messages]
+
+
+async def test_the_greeting_says_who_serves_what(server: WorkerServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROTOR_VERSION", "42")
+    async with working(server, doubler, sleeper, api_key="rk_test", slots=7, name="w1"):
+        hello = (await server.peer()).hello
+    assert server.authorization == "Bearer rk_test"
+    assert (hello.worker, hello.slots, hello.lease_id, hello.held) == ("w1", 7, None, [])
+    assert hello.manifest.functions == [doubler.spec, sleeper.spec]
+    assert hello.manifest.version == "42"
+
+
+async def test_a_step_starts_when_the_one_before_is_committed(server: WorkerServer) -> None:
+    async with working(server, doubler):
+        peer = await server.peer()
+        await peer.send(start("doubler", {"number": 3}))
+        for step, output in (("double", b"6"), ("again", b"12")):
+            done = await peer.receive(StepDone)
+            assert (done.id, bytes(done.output)) == (step, output)
+            assert peer.frames[-1] == [done]
+            await peer.commit(done)
+        completed = await peer.receive(RunCompleted)
+        assert bytes(completed.output) == b"12"
+        await peer.commit(completed)
+
+
+async def test_what_is_ready_together_travels_together(server: WorkerServer) -> None:
+    async def at_once(number: int) -> int:
+        return number
+
+    @create_function(id="wide", trigger={"event": "x"})
+    async def wide(ctx: Context[Any]) -> None:
+        await asyncio.gather(*(ctx.step.run("one", at_once, number) for number in range(100)))
+
+    async with working(server, wide):
+        peer = await server.peer()
+        await peer.send(start("wide", None))
+        while sum(map(len, peer.frames)) < 100:
+            await peer.receive(StepDone)
+        assert len(peer.frames) <= 3
+
+
+async def test_heartbeats_keep_the_pace_of_the_server(server: WorkerServer) -> None:
+    server.welcome = msgspec.structs.replace(server.welcome, heartbeat_seconds=0.01)
+    async with working(server, doubler):
+        peer = await server.peer()
+        for _ in range(3):
+            await peer.receive(Heartbeat)
+
+
+async def test_after_a_lost_connection_what_was_not_acknowledged_is_sent_again(server: WorkerServer) -> None:
+    async with working(server, doubler):
+        peer = await server.peer()
+        await peer.send(start("doubler", {"number": 3}))
+        first = await peer.receive(StepDone)
+        assert peer.socket._req is not None
+        assert peer.socket._req.transport is not None
+        peer.socket._req.transport.abort()
+        back = await server.peer()
+        assert (back.hello.lease_id, back.hello.held) == ("l1", ["r1"])
+        assert await back.receive(StepDone) == first
+        await back.commit(first)
+        again = await back.receive(StepDone)
+        assert numbers([first, again]) == [1, 2]
+
+
+async def test_what_comes_in_one_frame_with_the_greeting_counts(server: WorkerServer) -> None:
+    server.early = [start("doubler", {"number": 1})]
+    async with working(server, doubler):
+        assert (await (await server.peer()).receive(StepDone)).id == "double"
+
+
+async def test_under_another_lease_the_runs_in_hand_are_dropped(server: WorkerServer) -> None:
+    async with working(server, doubler):
+        peer = await server.peer()
+        await peer.send(start("doubler", {"number": 3}))
+        await peer.receive(StepDone)
+        server.welcome = msgspec.structs.replace(server.welcome, lease_id="l2")
+        await peer.socket.close()
+        back = await server.peer()
+        assert back.hello.held == ["r1"]
+        await back.send(start("doubler", {"number": 4}, run_id="r2"))
+        done = await back.receive(StepDone)
+        assert (done.run_id, back.frames) == ("r2", [[done]])
+
+
+async def test_a_server_that_stops_is_left_and_found_again(server: WorkerServer) -> None:
+    async with working(server, doubler):
+        peer = await server.peer()
+        await peer.send(Goodbye())
+        assert (await server.peer()).hello.lease_id == "l1"
+
+
+async def test_a_parked_run_goes_on_from_the_changes_alone(server: WorkerServer) -> None:
+    bodies: list[str] = []
+
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> str:
+        bodies.append(ctx.run_id)
+        await ctx.step.sleep("nap", "1h")
+        return "rested"
+
+    async with working(server, napper):
+        peer = await server.peer()
+        await park(peer, "r1")
+        await peer.send(start("napper", None, [memo("nap")], settled=1, resume=True))
+        completed = await peer.receive(RunCompleted)
+        assert (bytes(completed.output), bodies) == (b'"rested"', ["r1"])
+
+
+async def park(peer: Peer, run_id: str) -> None:
+    await peer.send(start("napper", None, run_id=run_id))
+    waiting, parked = await peer.receive(StepParked), None
+    for message in peer.frames[-1]:
+        parked = message if isinstance(message, RunParked) else parked
+    parked = parked or await peer.receive(RunParked)
+    await peer.send(Committed(run_id=run_id, n=[waiting.n, parked.n], group=1))
+
+
+async def test_the_oldest_parked_run_makes_room_and_is_then_asked_for_cold(server: WorkerServer) -> None:
+    left: list[str] = []
+
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> str:
+        try:
+            await ctx.step.sleep("nap", "1h")
+        finally:
+            left.append(ctx.run_id)
+        return "rested"
+
+    async with working(server, napper, parked_max=2):
+        peer = await server.peer()
+        for run_id in ("r1", "r2", "r3"):
+            await park(peer, run_id)
+        await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1, resume=True))
+        assert (await peer.receive(RunReleased)).run_id == "r1"
+        assert left == ["r1"]
+        await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1))
+        assert (await peer.receive(RunCompleted)).run_id == "r1"
+
+
+async def test_a_dropped_run_is_forgotten(server: WorkerServer) -> None:
+    async with working(server, doubler) as (worker, _):
+        peer = await server.peer()
+        await peer.send(start("doubler", {"number": 3}))
+        await peer.receive(StepDone)
+        await peer.send(DropRun(run_id="r1", reason="lease lost"))
+        await worker._held.idle()
+        assert worker._held.unacknowledged == []
+
+
+async def test_a_stopping_worker_takes_no_more_and_finishes_what_it_has(server: WorkerServer) -> None:
+    async with working(server, doubler, grace_seconds=10) as (worker, task):
+        peer = await server.peer()
+        await peer.send(start("doubler", {"number": 3}))
+        first = await peer.receive(StepDone)
+        worker.stop()
+        await peer.receive(Goodbye)
+        await peer.send(start("doubler", {"number": 4}, run_id="r2"))
+        assert (await peer.receive(RunReleased)).run_id == "r2"
+        await peer.commit(first)
+        await peer.commit(await peer.receive(StepDone), 2)
+        assert not task.done()
+        await peer.commit(await peer.receive(RunCompleted), 3)
+        await asyncio.wait_for(task, 5)
+
+
+async def test_what_does_not_end_within_the_grace_is_given_back(server: WorkerServer) -> None:
+    started, left = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    @create_function(id="hanging", trigger={"event": "x"})
+    async def hanging(ctx: Context[Any]) -> None:
+        await ctx.step.run("hang", hang)
+
+    async with working(server, hanging, grace_seconds=0.01) as (worker, task):
+        peer = await server.peer()
+        await peer.send(start("hanging", None))
+        await started.wait()
+        worker.stop()
+        assert (await peer.receive(RunReleased)).run_id == "r1"
+        await asyncio.wait_for(task, 5)
+        assert left.is_set()
+
+
+async def test_a_worker_that_stops_while_the_server_is_away_ends(server: WorkerServer) -> None:
+    server.statuses = [503] * 10_000
+    async with working(server, doubler) as (worker, task):
+        await asyncio.sleep(0.05)
+        worker.stop()
+        await asyncio.wait_for(task, 5)
+
+
+async def test_a_server_that_is_not_ready_is_asked_again(server: WorkerServer) -> None:
+    server.statuses = [503, 502, 429]
+    async with working(server, doubler):
+        assert (await server.peer()).hello.lease_id is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_worker_with_a_wrong_key_or_address_ends_with_an_error(server: WorkerServer, status: int) -> None:
+    server.statuses = [status]
+    with pytest.raises(ApiError, match=f"{status}.*ROTOR_API_KEY"):
+        await asyncio.wait_for(connect([doubler], url=server.url).run(), 5)
+
+
+async def test_a_refused_greeting_ends_with_its_reason(server: WorkerServer) -> None:
+    server.refusal = "these functions cannot be registered: cron"
+    with pytest.raises(ApiError, match="these functions cannot be registered: cron"):
+        await asyncio.wait_for(connect([doubler], url=server.url).run(), 5)
+
+
+async def test_a_worker_tells_when_it_is_connected(server: WorkerServer) -> None:
+    connected = asyncio.Event()
+    async with working(server, doubler) as (worker, _):
+        worker.on_connected = connected.set
+        await asyncio.wait_for(connected.wait(), 5)
+
+
+@pytest.mark.parametrize("options", [{"slots": 0}, {"slots": 10_001}, {"parked_max": -1}, {"threads": 0}])
+def test_settings_that_cannot_be_used_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        connect([doubler], **options)  # type: ignore[arg-type]

@@ -1,0 +1,76 @@
+"""What was read a moment ago is read once for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rotor.store.recent import Recent
+
+
+async def test_those_who_ask_at_once_share_one_reading() -> None:
+    readings = 0
+
+    async def read(key: str) -> str:
+        nonlocal readings
+        readings += 1
+        await asyncio.sleep(0)
+        return key.upper()
+
+    recent = Recent(read, seconds=60)
+    assert await asyncio.gather(*(recent.get("a") for _ in range(10))) == ["A"] * 10
+    assert await recent.get("a") == "A"
+    assert readings == 1
+
+
+async def test_an_answer_that_was_under_way_when_all_was_cleared_is_not_kept() -> None:
+    going_on = asyncio.Event()
+    answers = iter(["old", "new"])
+
+    async def read(key: str) -> str:
+        answer = next(answers)
+        await going_on.wait()
+        return answer
+
+    recent = Recent(read, seconds=60)
+    early = asyncio.create_task(recent.get("key"))
+    await asyncio.sleep(0)
+    recent.clear()
+    late = asyncio.create_task(recent.get("key"))
+    await asyncio.sleep(0)
+    going_on.set()
+
+    assert (await early, await late) == ("old", "new")
+    assert await recent.get("key") == "new"
+
+
+async def test_an_error_reaches_everyone_and_is_not_kept() -> None:
+    answers: list[str | Exception] = ["fine", ValueError("away")]
+
+    async def read(key: str) -> str:
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    recent = Recent(read, seconds=60)
+    with pytest.raises(ValueError, match="away"):
+        await recent.get("key")
+    assert await recent.get("key") == "fine"
+
+
+async def test_one_who_gives_up_does_not_cut_off_the_others() -> None:
+    going_on = asyncio.Event()
+
+    async def read(key: str) -> str:
+        await going_on.wait()
+        return "here"
+
+    recent = Recent(read)
+    impatient, patient = asyncio.create_task(recent.get("key")), asyncio.create_task(recent.get("key"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.sleep(0)
+    going_on.set()
+    assert await patient == "here"
