@@ -38,8 +38,12 @@ RETRIES: Final = 100
 
 # What the server gathers and keeps
 BATCH: Final = 1_000
+BATCH_BYTES: Final = 16 * 1024 * 1024
+"""About how much one transaction writes; a single write may be larger."""
 COMMIT_QUEUE: Final = 20_000
 """Writes waiting for a commit; beyond it a request is answered 503 and a worker waits."""
+COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
+"""About how large those writes are together; the same beyond it."""
 WORKER_SLOTS: Final = 10_000
 STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""

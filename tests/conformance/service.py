@@ -17,7 +17,7 @@ from tests.conformance.shapes import Shape
 
 __all__ = ["Reply", "Service"]
 
-WITHIN_SECONDS = 40
+WITHIN_SECONDS = 20
 
 
 @dataclass(frozen=True)

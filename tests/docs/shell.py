@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from rotor.api.app import DECLARED
 from rotor.cli.main import commands
 
-__all__ = ["run"]
+__all__ = ["parse", "run"]
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FOREIGN: Final = frozenset({"git", "cd", "source", "pg_dump", "pg_restore", "uvicorn", "flask", "createdb", "psql"})
@@ -130,13 +130,22 @@ def _is_routed(method: str, path: str) -> bool:
 
 def _rotor(arguments: list[str]) -> None:
     if arguments[0] in STAY:
-        command = commands.commands[arguments[0]]
-        command.make_context(arguments[0], arguments[1:])
+        parse(arguments)
         return
     ended = CliRunner().invoke(commands, arguments)
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise ended.exception
     assert ended.exit_code == 0, f"rotor {' '.join(arguments)} ended with {ended.exit_code}: {ended.output}"
+
+
+def parse(arguments: list[str]) -> None:
+    """Have click read the arguments of `rotor`, and run nothing. Raises `click.ClickException`."""
+    command: click.Command = commands
+    name = "rotor"
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.commands[name]
+    command.make_context(name, list(arguments))
 
 
 def _check_requirement(requirement: str) -> None:
@@ -145,8 +154,3 @@ def _check_requirement(requirement: str) -> None:
     assert found is not None, requirement
     assert found[1] == project["name"]
     assert set(filter(None, (found[2] or "").split(","))) <= project["optional-dependencies"].keys()
-
-
-def is_command(line: str) -> bool:
-    """Whether a line of help is a command of ours."""
-    return isinstance(commands, click.Group) and bool(re.match(r"(?:[A-Z_]+=\S+ )*rotor ", line.strip()))

@@ -24,7 +24,7 @@ from tests.docs.server import DocsServer
 
 __all__ = ["Stage"]
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
 ROUND_SECONDS = 0.02
 
 
@@ -88,7 +88,8 @@ class Stage:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not any(step.id == step_id and step.status == status for step in self.rotor.runs.get(run_id).steps):
             run = self.rotor.runs.get(run_id)
-            assert time.monotonic() < deadline and not run.ended, f"step {step_id} does not come to {status}: {run}"
+            assert time.monotonic() < deadline, f"step {step_id} does not come to {status}: {run}"
+            assert not run.ended, f"the run has ended before step {step_id} came to {status}: {run}"
             if not self._skip_sleep(run):
                 time.sleep(ROUND_SECONDS)
 
@@ -108,8 +109,8 @@ class Stage:
         return self.finish(runs[0].id)
 
     def work(self, *functions: Function[Any, Any]) -> None:
-        """Have a worker for `functions` and every other that the page has defined, unless the page serves them."""
-        found = {value.id: value for value in self._names.values() if isinstance(value, Function)}
+        """Have a worker for `functions` and every other that was seen so far, unless the page serves them."""
+        found = {**self._functions, **{one.id: one for one in self._names.values() if isinstance(one, Function)}}
         found |= {function.id: function for function in functions}
         if self._served or (self._worker is not None and self._functions == found):
             return

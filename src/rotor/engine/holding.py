@@ -54,7 +54,7 @@ def _decide(run: Run, arrival: FromHolder, known: Known, jitter: float) -> Decis
         case RunFailed():
             ending = _body_failed(run, message, jitter)
         case RunParked():
-            ending = _park(run, arrival, message)
+            ending = _park(run, arrival, message, known)
         case RunCancelled() | RunReleased():
             ending = end(run, "cancelled") if run.cancelling else Decision(run.queued())
         case _:
@@ -76,10 +76,13 @@ def _body_failed(run: Run, message: RunFailed, jitter: float) -> Decision:
     )
 
 
-def _park(run: Run, arrival: FromHolder, message: RunParked) -> Decision:
+def _park(run: Run, arrival: FromHolder, message: RunParked, known: Known) -> Decision:
     """Let the run go, unless a wait came to its end that the holder has not been told of: then it goes on with that."""
     if run.cancelling:
         return end(run, "cancelled")
     if run.settled != message.settled:
         return Decision(run if arrival.can_go_on else run.queued())
+    if not known.parked[run.id]:
+        # Nothing would ever wake it: a wait that the holder takes for registered was refused, and it is told so.
+        return Decision(run)
     return Decision(replace(run, status="waiting", lease_id=None, kept_by=arrival.lease_id if message.kept else None))

@@ -20,6 +20,8 @@ def settle(run: Run | None, arrival: Settlement, known: Known) -> Decision | Non
     wait, step = known.waits.get(arrival.key), known.steps.get(arrival.key)
     if run is None or run.ended or wait is None or step is None:
         return None
+    if isinstance(arrival, DeadlineReached) and not wait.due:
+        return None  # it was due when it was seen; another wait of the same step has come in its place
     effects = _outcome(run, arrival, wait, step, known)
     if effects is None:
         return None

@@ -32,7 +32,11 @@ __all__ = ["decide_step"]
 
 
 def decide_step(run: Run, message: StepMessage, fresh_id: UUID, known: Known, jitter: float) -> Decision:
-    """Decide on one message about a step. `fresh_id` names the child or the event that it may bring about."""
+    """Decide on one message about a step. `fresh_id` names the child or the event that it may bring about.
+
+    A message may come twice, after a lost connection or a lost answer: the second time it changes nothing, and is
+    answered as the first time.
+    """
     key = StepKey(run.id, message.id, message.index)
     match message:
         case StepStarted():
@@ -65,13 +69,15 @@ def _done(run: Run, key: StepKey, message: StepDone, fresh_id: UUID, known: Know
 
 
 def _failed(run: Run, key: StepKey, message: StepFailed, known: Known, jitter: float) -> Decision:
-    if _ended(key, known) or key in known.waits:
-        return Decision(run, notices=[message.n])
     error = json.encode(message.error)
     final = not message.retriable or message.attempts > message.retries or run.cancelling
     if final:
         put = PutStep(key, "run", "failed", message.attempts, error=error, elapsed_ms=message.elapsed_ms)
-        return Decision(run, [put], [message.n, memo_of(put)])
+        return Decision(run, [DropWait(key), put] if key in known.waits else [put], [message.n, memo_of(put)])
+    step = known.steps.get(key)
+    again = step is not None and step.status == "retrying" and step.attempts >= message.attempts
+    if again or key in known.waits or _ended(key, known):
+        return Decision(run, notices=[message.n])
     seconds = message.retry_after_seconds
     if seconds is None:
         seconds = delay(max(message.attempts, 1), jitter=jitter).total_seconds()

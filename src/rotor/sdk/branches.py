@@ -4,6 +4,10 @@ A task factory on the loop registers each task that is created in a workflow's p
 making of tasks to the factory that was there before, so eager and custom ones keep working. The body of a step is
 another place: tasks that it starts are no branches.
 
+A replay must start branches in the order in which they started live, and go through them likewise, for the n-th use of
+a step id to be the same one. Where asyncio goes by the addresses of tasks or coroutines, it is made to go by their
+order.
+
 A branch is *inside* a call while a step holds it, and *loose* otherwise. Only loose branches need looking at to tell
 whether the body has come to rest, so that a thousand parked branches cost nothing.
 """
@@ -11,9 +15,12 @@ whether the body has come to rest, so that a thousand parked branches cost nothi
 from __future__ import annotations
 
 import asyncio
+import asyncio.tasks
+import hashlib
 from asyncio.events import AbstractEventLoop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, copy_context
+from itertools import count
 from typing import Any
 
 from rotor.sdk.place import Workflow, place
@@ -26,7 +33,9 @@ Task = asyncio.Task[Any]
 class Branches(Workflow):
     """The live tasks of one run."""
 
-    def __init__(self, on_finished: Callable[[], None]) -> None:
+    def __init__(self, run_id: str, on_finished: Callable[[], None]) -> None:
+        # Apart for each run, or the hashes of all runs' first tasks would collide in asyncio's own sets.
+        self.numbers = count(int.from_bytes(hashlib.blake2b(run_id.encode(), digest_size=7).digest()))
         self.live: set[Task] = set()
         self.loose: set[Task] = set()
         self.neutral = copy_context()
@@ -81,24 +90,58 @@ def blocked_on(task: Task) -> asyncio.Future[Any] | None:
     return task._fut_waiter  # type: ignore[attr-defined, no-any-return]  # nothing public tells
 
 
+class _Branch(asyncio.Task[Any]):
+    """A task of a run. Sets of tasks, as `asyncio.wait` gives them, are in the same order on every replay: a plain task
+    hashes by its address."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(work, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class _TrackingFactory:
     """Makes tasks as the factory before it did, and registers those of workflows."""
 
     def __init__(self, before: Callable[..., Any] | None) -> None:
         self._before = before
+        self._is_eager = before is not None and before is getattr(asyncio, "eager_task_factory", None)
 
     def __call__(self, loop: AbstractEventLoop, work: Any, *, context: Context | None = None, **options: Any) -> Any:
+        # uvloop names options that it leaves unset, which not every factory takes.
+        options = {name: value for name, value in options.items() if value is not None}
         if context is not None:
             options["context"] = context
-        task = asyncio.Task(work, loop=loop, **options) if self._before is None else self._before(loop, work, **options)
         where = place.get() if context is None else context.get(place)
-        if isinstance(where, Branches):
-            where.add(task)
+        if not isinstance(where, Branches):
+            return self._before(loop, work, **options) if self._before else asyncio.Task(work, loop=loop, **options)
+        task = self._make(where, loop, work, options)
+        where.add(task)
         return task
+
+    def _make(self, branches: Branches, loop: AbstractEventLoop, work: Any, options: dict[str, Any]) -> Any:
+        if self._is_eager:
+            options.setdefault("eager_start", True)
+        elif self._before is not None:
+            return self._before(loop, work, **options)
+        return _Branch(work, loop=loop, number=next(branches.numbers), **options)
+
+
+def _coroutines_in_order(items: Iterable[Any] = ()) -> Any:
+    """What stands for `set` in the module of `asyncio.as_completed`, which starts coroutines in the order of a set of
+    them: that is by address, and another one on every replay."""
+    if isinstance(place.get(), Branches):
+        items = list(items)
+        if any(asyncio.iscoroutine(item) for item in items):
+            return dict.fromkeys(items)
+    return set(items)
 
 
 def track_tasks(loop: AbstractEventLoop) -> None:
     """Install the task factory on `loop`, once; again where somebody has replaced it since."""
+    vars(asyncio.tasks)["set"] = _coroutines_in_order
     before = loop.get_task_factory()
     if not isinstance(before, _TrackingFactory):
         loop.set_task_factory(_TrackingFactory(before))

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 from rotor import limits
 from rotor.errors import LimitError, NonRetriableError, StepMismatchError
+from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
 from rotor.sdk.branches import Branches, Task
 from rotor.sdk.outbox import Outbox
@@ -53,7 +54,7 @@ class _Answer(asyncio.Future[Any]):
 class Call:
     """One use of a step by the body."""
 
-    __slots__ = ("answer", "id", "index", "key", "memo", "op", "stage", "task", "untimed")
+    __slots__ = ("answer", "decoded", "id", "index", "key", "memo", "op", "stage", "task", "untimed")
 
     def __init__(self, id: str, index: int, op: StepOp, task: Task, memo: Memo | None) -> None:
         self.id = id
@@ -67,6 +68,8 @@ class Call:
         self.answer: _Answer | None = None
         self.untimed = False
         """Seen to be suspended with no timeout around it."""
+        self.decoded: tuple[Raw, Any] | None = None
+        """What its body gave in this process, encoded, and decoded again."""
 
 
 class Calls:
@@ -174,10 +177,9 @@ class Calls:
     def move(self, call: Call, stage: Stage) -> None:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
-        was_busy = call.stage in ("running", "sent")
         call.stage = stage
-        if was_busy:
-            self._on_change()
+        if self.frozen:
+            self._on_change()  # whoever stops the run waits for its bodies to end
 
     def withdraw(self, call: Call) -> None:
         """The body has given the call up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 from rotor.protocol.messages import RunMessage, StepStarted
-from rotor.sdk.place import no_place
+from rotor.sdk.place import place
 
 __all__ = ["Channel", "Outbox"]
 
@@ -53,5 +53,9 @@ class Outbox:
         return self._unacknowledged.pop(n, None)
 
     def _transmit(self, message: RunMessage) -> None:
-        with no_place():
+        # As `no_place()` does, which would cost as much as the rest of this.
+        token = place.set(None)
+        try:
             self._channel.send(message)
+        finally:
+            place.reset(token)

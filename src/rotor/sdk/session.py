@@ -87,7 +87,7 @@ class Session:
         self._payload_bytes_max = payload_bytes_max
         self._outbox = Outbox(start.run_id, channel)
         self._watch = Watch(self._park)
-        self._branches = Branches(self._watch.task_finished)
+        self._branches = Branches(start.run_id, self._watch.task_finished)
         self._calls = Calls(
             start.memo, self._outbox, self._branches, on_change=self._changed, one_by_one=not function.is_async
         )

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple, overload
 
-from rotor.errors import ConfigError
 from rotor.protocol import json
-from rotor.protocol.durations import parse_duration, parse_instant
+from rotor.protocol.durations import parse_duration
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Child, Emission, Memo, StepDone, StepOp, StepParked
+from rotor.sdk import step_arguments
 from rotor.sdk.bodies import Bodies, Options, encode_payload
 from rotor.sdk.calls import Call, Calls
-from rotor.sdk.codec import encode_value
 from rotor.sdk.functions import DataOf, Function
 from rotor.sdk.outcomes import (
     Event,
@@ -115,7 +114,8 @@ class Step:
 
         await ctx.step.sleep_until("launch", "2030-01-01T09:00:00+01:00")
         """
-        sleep_outcome(await self._park(id, "sleep", until=parse_instant(when)))
+        until = step_arguments.instant(f"step.sleep_until({id!r})", "when", when)
+        sleep_outcome(await self._park(id, "sleep", until=until))
 
     @overload
     async def wait_for_event(
@@ -158,10 +158,11 @@ class Step:
                 "wait-for-open", event="email.opened", match={"data.contactId": contact_id}, timeout="7d"
             )
         """
-        if not isinstance(event, str) or not event:
-            raise ConfigError(f"step.wait_for_event({id!r}) needs event=, the name of an event, not {event!r}")
-        wait = {"topic": f"event:{event}", "seconds": parse_duration(timeout).total_seconds()}
-        memo = await self._park(id, "wait_for_event", **wait, **_matching(match), **_looking_back(since))
+        call = f"step.wait_for_event({id!r})"
+        topic = f"event:{step_arguments.name(call, 'event', event, 'the name of an event')}"
+        wait = {**step_arguments.matching(call, match), **step_arguments.looking_back(since)}
+        seconds = parse_duration(timeout).total_seconds()
+        memo = await self._park(id, "wait_for_event", topic=topic, seconds=seconds, **wait)
         return event_outcome(memo, _type(data_type))
 
     @overload
@@ -175,8 +176,7 @@ class Step:
 
             approval = await ctx.step.wait_for_signal("gate", signal=f"approval-{ctx.run_id}", timeout="48h")
         """
-        if not isinstance(signal, str) or not signal:
-            raise ConfigError(f"step.wait_for_signal({id!r}) needs signal=, the id of a signal, not {signal!r}")
+        step_arguments.name(f"step.wait_for_signal({id!r})", "signal", signal, "the id of a signal")
         seconds = parse_duration(timeout).total_seconds()
         memo = await self._park(id, "wait_for_signal", topic=f"signal:{signal}", seconds=seconds)
         return signal_outcome(memo, signal, _type(data_type))
@@ -198,7 +198,7 @@ class Step:
             enriched = await ctx.step.invoke("enrich", workflow=enricher, data={"contactId": "c-1"}, timeout="5m")
             enriched.result, enriched.run_id
         """
-        function_id = workflow if isinstance(workflow, str) else workflow.id
+        function_id = step_arguments.function_id(f"step.invoke({id!r})", workflow)
         result_type = Any if isinstance(workflow, str) else workflow.result_type
         child = Child(function_id=function_id, data=self._payload(data, id))
         seconds = parse_duration(timeout).total_seconds()
@@ -218,9 +218,11 @@ class Step:
 
         await ctx.step.send_event("tell", name="contact.scored", data={"score": 7})
         """
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"step.send_event({id!r}) needs name=, the name of an event, not {name!r}")
-        at = None if ts is None else parse_instant(ts)
+        step = f"step.send_event({id!r})"
+        step_arguments.name(step, "name", name, "the name of an event")
+        if event_id is not None:
+            step_arguments.name(step, "event_id", event_id, "the id of the event")
+        at = None if ts is None else step_arguments.instant(step, "ts", ts)
         payload = self._payload(data, id)
 
         def emit(call: Call) -> None:
@@ -241,19 +243,6 @@ class Step:
 
     def _payload(self, data: object, id: str) -> Raw:
         return encode_payload(data, self._bodies.payload_bytes_max, f"the data of step {id!r}")
-
-
-def _matching(match: Match | None) -> dict[str, Any]:
-    """The fields of `StepParked` that `match` stands for."""
-    if match is None or isinstance(match, str):
-        return {"match": match}
-    return {"equals": {path: encode_value(value) for path, value in match.items()}}
-
-
-def _looking_back(since: str | datetime | None) -> dict[str, Any]:
-    if since == "now":
-        return {"since_now": True}
-    return {"since": None if since is None else parse_instant(since)}
 
 
 def _type(data_type: Any) -> Any:

@@ -31,7 +31,7 @@ class SyncStep:
 
         It returns when all have ended; where some raise, the first of them in order raises here.
 
-            mails = ctx.step.parallel([lambda c=c: ctx.step.run("mail", send_mail, c) for c in contacts])
+            scores = ctx.step.parallel([partial(enrich, ctx, contact) for contact in contacts])
         """
         branches = list(callables)
         return self._threads.call(lambda: self._threads.run_all(branches))
@@ -131,9 +131,7 @@ class SyncStep:
         )
 
     @overload
-    def invoke(
-        self, id: str, *, workflow: Function[T, R], data: DataOf[T], timeout: Duration
-    ) -> InvokeResult[R]: ...
+    def invoke(self, id: str, *, workflow: Function[T, R], data: DataOf[T], timeout: Duration) -> InvokeResult[R]: ...
     @overload
     def invoke(self, id: str, *, workflow: str, data: object = None, timeout: Duration) -> InvokeResult[Any]: ...
     def invoke(

@@ -60,7 +60,8 @@ class Server:
         store.start()
         for loop in self.loops:
             loop.start()
-        app = create_app(store, settings=ApiSettings(keys_required=not config.dev), connect=self.workers.serve)
+        settings = ApiSettings(keys_required=not config.dev)
+        self._app = app = create_app(store, settings=settings, connect=self.workers.serve)
         try:
             await self._listen(app)
         except BaseException:
@@ -92,6 +93,7 @@ class Server:
         """Answer what is in flight, write what is queued, and end."""
         await self.workers.say_goodbye()
         if self._http is not None and self._serving is not None:
+            self._app.state.streams.end()
             self._http.should_exit = True
             await self._serving
         for loop in self.loops:

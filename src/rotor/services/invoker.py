@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 import aiohttp
@@ -20,10 +21,11 @@ from uuid_utils.compat import uuid7
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.engine.backoff import delay
-from rotor.protocol.messages import Invocation, InvocationResult
+from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import sign
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
+from rotor.store.message_checks import refusal
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from rotor.store.tokens import Tokens
@@ -67,10 +69,12 @@ class Invoker:
         """Invoke a claimed run in the background."""
         task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
         self._in_flight[claimed.lease_id] = task
-        task.add_done_callback(lambda _: self._ended(claimed.lease_id))
+        task.add_done_callback(lambda _: self._ended(claimed.lease_id, task))
 
-    def _ended(self, lease_id: UUID) -> None:
+    def _ended(self, lease_id: UUID, task: asyncio.Task[None]) -> None:
         del self._in_flight[lease_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed; its run goes on once the lease runs out", task.get_name(), exc_info=error)
         if self.free_slots == 1:
             self._store.changes.queued.set()
 
@@ -88,19 +92,33 @@ class Invoker:
         try:
             result = await self._post(claimed)
             self._unreached.pop(claimed.serve_url, None)
-            await committer.exchange(claimed.workspace_id, claimed.lease_id, result.messages, can_go_on=False)
-            # Whatever the messages left undone is nobody's now.
-            await committer.submit(HolderLost(run_id, claimed.lease_id, unreached_seconds=0))
+            await self._record(claimed, result.messages)
+            # An answer that does not end the invocation breaks it off.
+            if any(await committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
+                log.warning("run %s: %s answered, and neither ended nor parked it", run_id, claimed.serve_url)
         except UnreachedError as error:
             seconds = self._pause(claimed.serve_url)
             log.warning(
                 "run %s: %s cannot be reached (%s); tried again in %.0f s", run_id, claimed.serve_url, error, seconds
             )
-            await committer.submit(HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds))
+            await committer.submit_all([HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)])
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
             log.warning("run %s: %s broke off its invocation (%s)", run_id, claimed.serve_url, type(error).__name__)
-            await committer.submit(HolderLost(run_id, claimed.lease_id))
+            await committer.submit_all([HolderLost(run_id, claimed.lease_id)])
         await leases.delete(self._store.database, [claimed.lease_id])
+
+    async def _record(self, claimed: ClaimedInvocation, messages: Sequence[RunMessage]) -> None:
+        """Write what the app answered. Nobody hears what of it is refused: then the run goes on from its record."""
+        kept = []
+        for message in messages:
+            if message.run_id != claimed.start.run_id:
+                raise aiohttp.ClientPayloadError("the answer is about another run")
+            if (refused := refusal(message)) is None:
+                kept.append(message)
+            else:
+                log.warning("run %s: %s", claimed.start.run_id, refused.error.message)
+        await self._store.committer.commits.room()
+        await self._store.committer.exchange(claimed.workspace_id, claimed.lease_id, kept, can_go_on=False)
 
     def _pause(self, serve_url: str) -> float:
         """Seconds until the app is tried again: more with each invocation in a row that found nobody."""

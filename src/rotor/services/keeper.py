@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from rotor import limits
 from rotor.services.invoker import Invoker
 from rotor.services.loop import Loop
@@ -23,9 +25,8 @@ class Keeper(Loop):
 
     async def _keep(self) -> float | None:
         workers, invocations = self._workers.alive(), self._invoker.alive()
+        kept: set[UUID] = set()
         if workers or invocations:
             kept = await leases.extend(self._store.database, [*workers, *invocations])
-            for lease_id in workers:
-                if lease_id not in kept and lease_id in self._workers.connections:
-                    await self._workers.cut_off(lease_id)
+        self._workers.cut_off(set(workers) - kept)
         return limits.HEARTBEAT.total_seconds()

@@ -16,17 +16,19 @@ from rotor.errors import PayloadError
 from rotor.protocol import json
 from rotor.services.loop import Loop
 from rotor.store.cancellation import cancel
+from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Record
 from rotor.store.intake import EventRow, start_runs
-from rotor.store.looks import index_events, look_at_waits, unlooked_waits, waits_for
-from rotor.store.problems import Problem
+from rotor.store.looks import index_events, look_at_waits, oldest_delivery, unlooked_waits, waits_for
+from rotor.store.problems import Overloaded, Problem
 from rotor.store.store import Store
 
-__all__ = ["CANCEL_EVENT", "Matcher"]
+__all__ = ["Matcher"]
 
 log = logging.getLogger("rotor.services")
 
-CANCEL_EVENT = "rotor/cancel.run"
+BATCHES = 20
+"""Deliveries taken at a time; each is bounded by BATCH and BATCH_BYTES."""
 HELD_FOR = timedelta(seconds=15)
 """How long a server may take over a batch before another takes it up."""
 
@@ -45,7 +47,7 @@ class Matcher(Loop):
         self._store = store
 
     async def _look(self) -> float | None:
-        batches = await self._store.database.fetch("read_due_deliveries", 20, HELD_FOR)
+        batches = await self._store.database.fetch("read_due_deliveries", BATCHES, HELD_FOR)
         if batches:
             await self._deliver(batches)
         waits = await unlooked_waits(self._store.database)
@@ -62,12 +64,14 @@ class Matcher(Loop):
         event_ids = [event_id for batch in batches for event_id in batch["event_ids"]]
         events = await database.fetch("read_events", workspace_ids, event_ids)
         for event in events:
-            if event["name"] == CANCEL_EVENT:
+            if event["name"] == CANCEL_RUN:
                 await self._cancel(event)
-        paths = await index_events(database, events)
-        waits = await waits_for(database, events, paths)
-        for start in range(0, len(waits), limits.BATCH):
-            await look_at_waits(database, self._store.committer, waits[start : start + limits.BATCH])
+        waits = await waits_for(database, await index_events(database, events))
+        if waits:
+            since = await oldest_delivery(database)
+            for start in range(0, len(waits), limits.BATCH):
+                some = waits[start : start + limits.BATCH]
+                await look_at_waits(database, self._store.committer, some, since=since)
         await database.execute("delete_deliveries", [batch["id"] for batch in batches])
 
     async def _release(self, batch: Record) -> None:
@@ -86,5 +90,7 @@ class Matcher(Loop):
         try:
             data = json.decode_as(event["data"], CancelData)
             await cancel(self._store, event["workspace_id"], data.run_id)
+        except Overloaded:
+            raise  # the batch is taken up again
         except (PayloadError, Problem) as problem:
             log.info("event %s cancels nothing: %s", event["id"], problem)

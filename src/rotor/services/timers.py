@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rotor import limits
 from rotor.engine.arrivals import DeadlineReached
 from rotor.engine.run import StepKey
@@ -12,6 +14,8 @@ __all__ = ["Timers"]
 
 SOONEST = 0.001
 """Timers wake a little after a deadline rather than a little before it."""
+AGAIN = 1.0
+"""Where another server was first with all of a batch, or cannot get at them: seconds before the next look."""
 
 
 class Timers(Loop):
@@ -22,10 +26,15 @@ class Timers(Loop):
         self._store = store
 
     async def _fire(self) -> float | None:
-        self._store.changes.deadline_seconds = float("inf")
+        changes = self._store.changes
+        changes.timers_look_at = float("inf")
         waits = await self._store.database.fetch("read_due_waits", limits.BATCH)
         due = [StepKey(wait["run_id"], wait["step_id"], wait["step_index"]) for wait in waits if wait["seconds"] <= 0]
-        await self._store.committer.submit_all([DeadlineReached(key) for key in due])
-        if len(due) < len(waits):
-            return max(float(waits[len(due)]["seconds"]), 0) + SOONEST
-        return 0 if due else None
+        acted = await self._store.committer.submit_all([DeadlineReached(key) for key in due])
+        if len(due) >= limits.BATCH:
+            return 0 if any(acted) else AGAIN
+        if len(due) == len(waits):
+            return None
+        pause = float(waits[-1]["seconds"]) + SOONEST
+        changes.timers_look_at = asyncio.get_running_loop().time() + pause
+        return pause

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -27,12 +27,14 @@ from rotor.protocol.messages import (
     Goodbye,
     Heartbeat,
     Hello,
+    RunMessage,
     ServerMessage,
     Welcome,
     worker_frame,
 )
 from rotor.services.sockets import Socket
 from rotor.store import functions, leases
+from rotor.store.message_checks import refusal
 from rotor.store.problems import Invalid
 from rotor.store.store import Store
 
@@ -40,18 +42,28 @@ __all__ = ["WorkerConnection", "Workers"]
 
 log = logging.getLogger("rotor.services")
 
+REFUSED = 4400
+"""The close code for a worker that would be refused again."""
+TRY_AGAIN = 4408
 HELLO_WITHIN = 10.0
 COMES_BACK_WITHIN = timedelta(seconds=3)
 """After a lost connection. A worker that was killed does not come back, and its runs should not wait for long."""
 OUTBOX_MESSAGES = 100_000
 
 
-class WorkerConnection:
-    """One worker: what it serves, what it holds, and the frames to and from it."""
+class CutOffError(RotorError):
+    """The server ends the connection; the worker may connect again."""
 
-    def __init__(self, store: Store, socket: Socket, workspace_id: int, hello: Hello, lease_id: UUID) -> None:
+
+class WorkerConnection:
+    """One worker: what it serves, what it holds, and the frames to and from it. `number` counts its connections."""
+
+    def __init__(
+        self, store: Store, socket: Socket, workspace_id: int, hello: Hello, lease_id: UUID, *, number: int = 1
+    ) -> None:
         self.workspace_id = workspace_id
         self.lease_id = lease_id
+        self.number = number
         self.name = hello.worker
         self.function_ids = [function.id for function in hello.manifest.functions]
         self.slots = hello.slots
@@ -61,23 +73,35 @@ class WorkerConnection:
         self._socket = socket
         self._outbox: list[ServerMessage] = []
         self._filled = asyncio.Event()
+        self._cut_off = asyncio.Event()
+        self._reason = ""
 
     @property
     def free_slots(self) -> int:
         return 0 if self.draining else max(self.slots - self._store.holders.held_by(self.lease_id), 0)
 
     def deliver(self, messages: Sequence[ServerMessage]) -> None:
-        """Queue messages for the worker: they leave together."""
+        """Queue messages for the worker: they leave together. One that does not read them is cut off."""
         self._outbox += messages
         self._filled.set()
+        if len(self._outbox) > OUTBOX_MESSAGES:
+            self.cut_off(f"{OUTBOX_MESSAGES:,} messages wait to be read by the worker")
+
+    def cut_off(self, reason: str) -> None:
+        """End the connection, whatever state its socket is in."""
+        self._reason = reason
+        self._cut_off.set()
+
+    async def until_cut_off(self) -> None:
+        """Raise `CutOffError` once it is."""
+        await self._cut_off.wait()
+        raise CutOffError(self._reason)
 
     async def send_all(self) -> None:
         """Send what is queued, frame after frame, until the connection ends."""
         while True:
             await self._filled.wait()
             self._filled.clear()
-            if len(self._outbox) > OUTBOX_MESSAGES:
-                raise RotorError(f"{len(self._outbox):,} messages wait to be read by the worker")
             messages, self._outbox = self._outbox, []
             for frame in frames(messages):
                 await self._socket.send(frame.decode())
@@ -94,9 +118,19 @@ class WorkerConnection:
                         self.draining = True
                     case Hello():
                         raise RotorError("a second hello on one connection")
+                    case _ if (refused := refusal(message)) is not None:
+                        self._store.holders.deliver(self.lease_id, [refused])
                     case _:
-                        self._store.committer.put(self.workspace_id, self.lease_id, message)
+                        self._take(message)
             await self._store.committer.commits.room()
+
+    def _take(self, message: RunMessage) -> None:
+        """Have it committed, unless it cannot be kept; the answer comes through `deliver`."""
+        refused = refusal(message)
+        if refused is None:
+            self._store.committer.put(self.workspace_id, self.lease_id, message)
+        else:
+            self.deliver([refused])
 
 
 class Workers:
@@ -105,7 +139,6 @@ class Workers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.connections: dict[UUID, WorkerConnection] = {}
-        self._sockets: dict[UUID, Socket] = {}
         self._stopping = False
 
     async def serve(self, websocket: WebSocket, workspace_id: int) -> None:
@@ -115,21 +148,29 @@ class Workers:
         try:
             hello = await self._hello(socket)
             connection = await self._welcome(socket, workspace_id, hello)
-        except (RotorError, msgspec.MsgspecError, TimeoutError) as error:
-            await socket.close(4400, str(error)[:120])
+        except TimeoutError:
+            await socket.close(TRY_AGAIN, "no hello came in time, or the database took too long")
             return
-        tasks = [asyncio.create_task(connection.receive_all()), asyncio.create_task(connection.send_all())]
+        except (RotorError, msgspec.MsgspecError, ValueError) as error:
+            await socket.close(REFUSED, str(error)[:120])
+            return
+        fault = await self._attend(connection)
+        if fault is not None:
+            log.warning("worker %s is cut off: %s", connection.name, fault)
+            await socket.close(TRY_AGAIN if isinstance(fault, CutOffError) else REFUSED, str(fault)[:120])
+
+    async def _attend(self, connection: WorkerConnection) -> Exception | None:
+        """Serve the connection to its end, and return what was wrong with it."""
+        duties = (connection.receive_all(), connection.send_all(), connection.until_cut_off())
+        tasks = [asyncio.create_task(duty) for duty in duties]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if (reason := task.exception()) is not None:
-                    log.warning("worker %s is cut off: %s", connection.name, reason)
-                    await socket.close(4400, str(reason)[:120])
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             await self._left(connection)
+        return next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
 
     async def _hello(self, socket: Socket) -> Hello:
         async with asyncio.timeout(HELLO_WITHIN):
@@ -156,19 +197,23 @@ class Workers:
         except Invalid as invalid:
             raise RotorError(f"these functions cannot be registered: {invalid}") from None
         lease_id = UUID(hello.lease_id) if hello.lease_id else None
-        resumed = lease_id is not None and await leases.resume(store.database, workspace_id, lease_id)
-        if lease_id is None or not resumed:
-            lease_id = await leases.open_lease(store.database, workspace_id, hello)
-        connection = WorkerConnection(store, socket, workspace_id, hello, lease_id)
+        number = await leases.resume(store.database, workspace_id, lease_id) if lease_id is not None else None
+        if lease_id is None or number is None:
+            lease_id, number = await leases.open_lease(store.database, workspace_id, hello), 1
+        connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
         store.holders.add(lease_id, connection.deliver)
-        self.connections[lease_id], self._sockets[lease_id] = connection, socket
+        self.connections[lease_id] = connection
         welcome = Welcome(
             lease_id=str(lease_id),
             heartbeat_seconds=limits.HEARTBEAT.total_seconds(),
             payload_bytes_max=limits.PAYLOAD_BYTES,
         )
         connection.deliver([welcome])
-        await self._reconcile(connection, hello)
+        try:
+            await self._reconcile(connection, hello)
+        except BaseException:
+            await self._left(connection)
+            raise
         store.changes.queued.set()
         return connection
 
@@ -187,21 +232,28 @@ class Workers:
     async def _left(self, connection: WorkerConnection) -> None:
         if self.connections.get(connection.lease_id) is not connection:
             return
-        del self.connections[connection.lease_id], self._sockets[connection.lease_id]
+        del self.connections[connection.lease_id]
         self._store.holders.remove(connection.lease_id)
         if connection.draining:
             await leases.delete(self._store.database, [connection.lease_id])
         if not self._stopping:
-            await leases.shorten(self._store.database, connection.lease_id, COMES_BACK_WITHIN)
+            lease_id, number = connection.lease_id, connection.number
+            await leases.shorten(self._store.database, lease_id, COMES_BACK_WITHIN, connection=number)
 
     def alive(self) -> list[UUID]:
         """The leases of the workers that were heard lately."""
         silent = time.monotonic() - 2 * limits.HEARTBEAT.total_seconds()
         return [lease_id for lease_id, connection in self.connections.items() if connection.heard_at > silent]
 
-    async def cut_off(self, lease_id: UUID) -> None:
-        """Its lease ran out: whatever it still holds is another's by now."""
-        await self._sockets[lease_id].close(4408, "the lease ran out: no heartbeat came in time")
+    def cut_off(self, lost: Collection[UUID]) -> None:
+        """Cut off the workers whose leases are lost, and those that were not heard for as long as a lease lasts.
+
+        Whatever they still hold is another's by now.
+        """
+        silent = time.monotonic() - limits.LEASE.total_seconds()
+        for lease_id, connection in self.connections.items():
+            if lease_id in lost or connection.heard_at < silent:
+                connection.cut_off("the lease ran out: no heartbeat came in time")
 
     async def say_goodbye(self) -> None:
         """This server stops: the workers connect again, to it or to another, and keep what they hold."""

@@ -22,15 +22,15 @@ class Changes:
         self.delivered = asyncio.Event()
         """Some events or waits have a look to be done."""
         self.deadline = asyncio.Event()
-        """Some wait has a deadline that is near."""
-        self.deadline_seconds = float("inf")
-        """How far away the nearest deadline was that was told since the timers last looked."""
+        """Some wait has a deadline that is nearer than the timers' next look."""
+        self.timers_look_at = float("inf")
+        """When the timers look next without being told, by the event loop's clock; infinity while they look."""
         self._runs: dict[UUID, set[asyncio.Event]] = defaultdict(set)
 
     def deadline_in(self, seconds: float) -> None:
         """A wait was parked whose deadline is that far away."""
-        self.deadline_seconds = min(self.deadline_seconds, seconds)
-        self.deadline.set()
+        if asyncio.get_running_loop().time() + seconds < self.timers_look_at:
+            self.deadline.set()
 
     def run_changed(self, run_id: UUID) -> None:
         """Wake the streams of one run."""

@@ -7,31 +7,50 @@ run's row decides alone about its steps and waits, whatever other servers do, so
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
 from uuid_utils.compat import uuid7
 
-from rotor.engine.arrivals import Arrival, Cancelled, FromHolder
+from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.decision import Notice
 from rotor.engine.effects import CancelChildren, CancelRun
-from rotor.protocol.messages import Committed, HolderMessage, Memo, Refused, RunMessage, Settled
+from rotor.protocol.messages import (
+    Committed,
+    HolderMessage,
+    Memo,
+    Refused,
+    RunCompleted,
+    RunFailed,
+    RunMessage,
+    Settled,
+    StepDone,
+    StepFailed,
+    StepParked,
+)
 from rotor.protocol.messages import Error as ErrorMessage
 from rotor.store.changes import Changes
 from rotor.store.database import Connection, Database
-from rotor.store.group_commit import GroupCommit
+from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
 from rotor.store.holders import Holders
+from rotor.store.problems import Overloaded
 from rotor.store.reading import lock_runs, read_known
 from rotor.store.steps import memo_of_row
 from rotor.store.writing import Written, write
 
 __all__ = ["Committer", "Result"]
 
+log = logging.getLogger("rotor.store")
+
 News = dict[tuple[UUID, UUID], list[Memo]]
+ARRIVAL_BYTES = 500
+"""What one weighs without its payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +71,29 @@ class Committer:
         self._holders = holders
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         self._following: set[asyncio.Task[None]] = set()
-        self.commits: GroupCommit[Arrival, Result] = GroupCommit("run commits", self._write)
+        self.commits: GroupCommit[Arrival, Result] = GroupCommit("run commits", self._write, _weight)
+
+    async def stop(self) -> None:
+        """Write what is queued and what follows from it, then end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WRITES_WITHIN):
+                while self._following:
+                    await asyncio.wait(self._following)
+        await self.commits.stop()
 
     async def submit(self, arrival: Arrival) -> bool:
         """Whether `arrival` did anything, once that is durable. Raises `Overloaded`."""
         return (await self.commits.submit(arrival)).acted
 
     async def submit_all(self, arrivals: Sequence[Arrival]) -> list[bool]:
-        """`submit` for many at once."""
-        return list(await asyncio.gather(*map(self.submit, arrivals)))
+        """`submit` for many at once, by those who can wait: where the queue is full, until there is room in it.
+
+        What cannot be written has done nothing; the log says why.
+        """
+        while self.commits.full:
+            await self.commits.room()
+        results = await self.commits.submit_all(arrivals)
+        return [isinstance(result, Result) and result.acted for result in results]
 
     def put(self, workspace_id: int, lease_id: UUID, message: RunMessage) -> None:
         """Queue a message of a holder that is connected here (`Holders`), which the answer is delivered to."""
@@ -79,8 +112,14 @@ class Committer:
         With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again.
         """
         arrivals = [_from_holder(workspace_id, lease_id, message, can_go_on=can_go_on) for message in messages]
-        results = await asyncio.gather(*map(self.commits.submit, arrivals))
-        told = {id(result.told): result.told for result in results}
+        results = await self.commits.submit_all(arrivals)
+        overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
+        if overloaded is not None:
+            raise overloaded
+        told: dict[int, list[HolderMessage]] = {}
+        for message, result in zip(messages, results, strict=True):
+            answer: list[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
+            told[id(answer)] = answer
         return [message for answer in told.values() for message in answer]
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -118,7 +157,7 @@ class Committer:
         for place in outcome.notices.keys() | news.keys():
             run = outcome.runs.get(place[1])
             settled = run.settled if run is not None else 0
-            messages = _messages(str(place[1]), news.get(place, []), outcome.notices.get(place, []), group, settled)
+            messages = _messages(str(place[1]), news.get(place), outcome.notices.get(place, []), group, settled)
             told[place] = messages
             self._holders.deliver(place[0], messages)
             left = run is None or run.lease_id != place[0]
@@ -143,28 +182,52 @@ class Committer:
             task.add_done_callback(self._following.discard)
 
     async def _cancel_children(self, effects: Sequence[CancelChildren | CancelRun]) -> None:
-        """Cancel on down the tree. Should this process die first, the rescuer finds the same children."""
+        """Cancel on down the tree. Should this fail, or this process die first, the rescuer finds the same children."""
         parents = [effect.run_id for effect in effects if isinstance(effect, CancelChildren)]
         children = [effect.run_id for effect in effects if isinstance(effect, CancelRun)]
-        if parents:
-            children += [row["id"] for row in await self._database.fetch("read_open_children", parents)]
-        await self.submit_all([Cancelled(child) for child in children])
+        try:
+            if parents:
+                children += [row["id"] for row in await self._database.fetch("read_open_children", parents)]
+            await self.submit_all([Cancelled(child) for child in children])
+        except Exception as error:
+            log.warning("children of cancelled runs are left to the rescuer: %s", type(error).__name__)
 
 
 def _from_holder(workspace_id: int, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True) -> FromHolder:
     return FromHolder(UUID(message.run_id), workspace_id, lease_id, message, uuid7(), can_go_on)
 
 
+def _weight(arrival: Arrival) -> int:
+    """About how many bytes it comes to, in memory and in the database."""
+    match arrival:
+        case FromHolder(message=StepDone(output=output, emit=emit)):
+            payload = len(memoryview(output)) + (len(memoryview(emit.data)) if emit is not None else 0)
+        case FromHolder(message=RunCompleted(output=output)):
+            payload = len(memoryview(output))
+        case FromHolder(message=StepParked(child=child)) if child is not None:
+            payload = len(memoryview(child.data))
+        case FromHolder(message=StepFailed(error=error) | RunFailed(error=error)):
+            payload = len(error.message) + len(error.stack)
+        case EventArrived(event=event):
+            payload = len(event)
+        case _:
+            payload = 0
+    return payload + ARRIVAL_BYTES
+
+
 def _messages(
-    run_id: str, news: list[Memo], notices: Sequence[Notice], group: int, settled: int
+    run_id: str, news: list[Memo] | None, notices: Sequence[Notice], group: int, settled: int
 ) -> list[HolderMessage]:
-    """Commit numbers first, then what came to an end, then the rest: one message of each kind a run."""
+    """Commit numbers first, then what came to an end, then the rest: one message of each kind a run.
+
+    `news` that are empty are told all the same: the holder then knows how many waits have settled.
+    """
     messages: list[HolderMessage] = []
     numbers = [notice for notice in notices if isinstance(notice, int)]
-    memos = news + [msgspec.structs.replace(notice, group=group) for notice in notices if isinstance(notice, Memo)]
+    memos = [*(news or []), *(msgspec.structs.replace(memo, group=group) for memo in notices if isinstance(memo, Memo))]
     if numbers:
         messages.append(Committed(run_id=run_id, n=numbers, group=group))
-    if memos:
+    if memos or news is not None:
         messages.append(Settled(run_id=run_id, memo=memos, settled=settled))
     messages += {type(notice): notice for notice in notices if not isinstance(notice, int | Memo)}.values()
     return messages

@@ -1,8 +1,10 @@
 """Group commit: what arrives while one transaction is in flight is written together by the next.
 
-One bad member never poisons its group: where a group fails, its members are written alone and each is answered for
-itself. Where Postgres cannot be reached, the group is kept and tried again: its members wait, and nothing of them is
-lost.
+One bad member never poisons its group: where a group fails, its halves are written each for itself, and so on down to
+the bad member, which alone is answered with the error. Where Postgres cannot be reached, the group is kept and tried
+again: its members wait, and nothing of them is lost.
+
+A group and the queue are bounded by the number of their members and by their weight, which is about their bytes.
 """
 
 from __future__ import annotations
@@ -12,21 +14,32 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import asyncpg
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from rotor import limits
 from rotor.store.problems import Overloaded, Problem
 
-__all__ = ["GroupCommit", "TryAgain"]
+__all__ = ["LAST_WRITES_WITHIN", "GroupCommit", "TryAgain"]
 
 log = logging.getLogger("rotor.store")
 
 T = TypeVar("T")
 R = TypeVar("R")
 Done = Callable[[R | BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Generic[T, R]):
+    """A member, and who is told what came of it."""
+
+    member: T
+    done: Done[R]
+    weight: int
 
 
 class TryAgain(Exception):  # noqa: N818
@@ -43,16 +56,23 @@ TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
 )
+LAST_WRITES_WITHIN = 10.0
+"""Seconds that `stop` gives what is still queued; nobody has been told that it is durable."""
 
 
 class GroupCommit(Generic[T, R]):
     """A queue and the loop that writes it in groups. `write` gets a group and returns a result a member, in order."""
 
-    def __init__(self, name: str, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(
+        self, name: str, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], weigh: Callable[[T], int]
+    ) -> None:
         self.name = name
         self._write = write
-        self._queue: deque[tuple[T, Done[R]]] = deque()
+        self._weigh = weigh
+        self._queue: deque[Queued[T, R]] = deque()
+        self._weight = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -63,76 +83,118 @@ class GroupCommit(Generic[T, R]):
         self._task = asyncio.create_task(self._run(), name=f"rotor {self.name}")
 
     async def stop(self) -> None:
-        """Write what is queued, then end."""
+        """Write what is queued, then end. What cannot be written soon is answered so."""
         self._stopping = True
         self._arrived.set()
-        if self._task is not None:
-            await self._task
+        if self._task is None:
+            return
+        _, late = await asyncio.wait({self._task}, timeout=LAST_WRITES_WITHIN)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for queued in self._queue:
+            queued.done(self._stopped())
 
     async def submit(self, member: T) -> R:
         """Return `member`'s result once it is durable. Raises `Overloaded` where the queue is full."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        (result,) = await self.submit_all([member])
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
-        def done(result: R | BaseException) -> None:
-            if future.done():
-                return
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+    async def submit_all(self, members: Sequence[T]) -> list[R | BaseException]:
+        """Per member its result once it is durable, or why it has none. They are written in their order.
 
-        if len(self._queue) >= limits.COMMIT_QUEUE:
+        Raises `Overloaded` where the queue is full: then none of them is queued.
+        """
+        if self.full:
             raise Overloaded(
-                f"{limits.COMMIT_QUEUE:,} writes wait for {self.name} (COMMIT_QUEUE): try again in a moment"
+                f"{len(self._queue):,} writes of {self._weight:,} bytes wait for {self.name}; the limits are "
+                f"{limits.COMMIT_QUEUE:,} (COMMIT_QUEUE) and {limits.COMMIT_QUEUE_BYTES:,} (COMMIT_QUEUE_BYTES): "
+                "try again in a moment"
             )
-        self.put(member, done)
-        return await future
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[R | BaseException]] = [loop.create_future() for _ in members]
+        for member, future in zip(members, futures, strict=True):
+            done: Done[R] = partial(_resolve, future)
+            self.put(member, done)
+        return [await future for future in futures]
 
     def put(self, member: T, done: Done[R]) -> None:
         """Queue `member`; `done` is called with its result once it is durable, or with why it is not."""
-        self._queue.append((member, done))
+        if self._stopping and (self._task is None or self._task.done()):
+            done(self._stopped())
+            return
+        queued: Queued[T, R] = Queued(member, done, self._weigh(member))
+        self._queue.append(queued)
+        self._weight += queued.weight
         self._arrived.set()
-        if len(self._queue) >= limits.COMMIT_QUEUE:
+        if self.full:
             self._room.clear()
 
     async def room(self) -> None:
-        """Wait until the queue is below its limit: for those who can hold back their senders."""
+        """Wait until the queue is below its limits: for those who can hold back their senders."""
         await self._room.wait()
+
+    @property
+    def full(self) -> bool:
+        """Whether the queue is at one of its limits."""
+        return len(self._queue) >= limits.COMMIT_QUEUE or self._weight >= limits.COMMIT_QUEUE_BYTES
+
+    def _stopped(self) -> Overloaded:
+        return Overloaded(f"this server stops, and its {self.name} with it: try again")
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
-                group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.BATCH))]
-                if len(self._queue) < limits.COMMIT_QUEUE:
+                group = self._next_group()
+                if not self.full:
                     self._room.set()
-                await self._commit(group)
+                try:
+                    await self._commit(group)
+                except asyncio.CancelledError:
+                    for queued in group:
+                        queued.done(self._stopped())
+                    raise
             if self._stopping:
                 return
 
-    async def _commit(self, group: list[tuple[T, Done[R]]]) -> None:
+    def _next_group(self) -> list[Queued[T, R]]:
+        """As much of the queue as one transaction takes, and one member at least."""
+        group: list[Queued[T, R]] = []
+        weight = 0
+        while self._queue and len(group) < limits.BATCH:
+            if group and weight + self._queue[0].weight > limits.BATCH_BYTES:
+                break
+            group.append(self._queue.popleft())
+            weight += group[-1].weight
+        self._weight -= weight
+        return group
+
+    async def _commit(self, group: Sequence[Queued[T, R]]) -> None:
         try:
-            results = await self._patiently([member for member, _ in group])
+            results = await self._patiently([queued.member for queued in group])
         except Exception as error:
             if len(group) > 1:
-                for one in group:
-                    await self._commit([one])
+                await self._commit(group[: len(group) // 2])
+                await self._commit(group[len(group) // 2 :])
                 return
             if not isinstance(error, Problem):
                 log.error(
                     "%s: a write failed and is reported to whoever asked for it: %s", self.name, _described(error)
                 )
-            group[0][1](error)
+            group[0].done(error)
             return
-        for (_, done), result in zip(group, results, strict=True):
-            done(result)
+        for queued, result in zip(group, results, strict=True):
+            queued.done(result)
 
     async def _patiently(self, members: Sequence[T]) -> Sequence[R]:
         """Write, again and again while Postgres is away or in the way; another error is the group's own."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TRANSIENT),
-            wait=wait_exponential_jitter(multiplier=0.02, max=2),
+            wait=wait_exponential(0.01, max=2) + wait_random(0, 0.02),
             before_sleep=lambda state: log.warning(
                 "%s: Postgres is away or in the way (%s): %d writes are kept, try %d",
                 self.name,
@@ -145,6 +207,11 @@ class GroupCommit(Generic[T, R]):
             with attempt:
                 return await self._write(members)
         raise AssertionError("retrying ends with a result or an error")
+
+
+def _resolve(future: asyncio.Future[R | BaseException], result: R | BaseException) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def _described(error: Exception) -> str:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from rotor import limits
 from rotor.engine.matching import Candidate, Match, parse_match
 from rotor.protocol import json
 from rotor.protocol.json import Raw
@@ -23,6 +24,10 @@ from rotor.store.database import Connection, Database, Record
 from rotor.store.group_commit import GroupCommit
 
 __all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "accept", "insert_runs", "start_runs"]
+
+
+EVENT_BYTES = 1_000
+"""What an event weighs without its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Intake:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
-        self.commits: GroupCommit[list[EventRow], None] = GroupCommit("event intake", self._write)
+        self.commits: GroupCommit[list[EventRow], None] = GroupCommit("event intake", self._write, _weight)
 
     async def accept(self, workspace_id: int, events: Sequence[NewEvent]) -> list[str]:
         """The ids of `events`, once they and the runs that they start are durable. Raises `Overloaded`."""
@@ -100,13 +105,29 @@ async def accept(connection: Connection, events: Sequence[EventRow]) -> int:
     if effective:
         await connection.execute(
             "insert_deliveries",
-            None,
             [event.workspace_id for event, _ in effective],
             [event.id for event, _ in effective],
+            _batches([event for event, _ in effective]),
         )
-    for row in deferred:
-        await connection.execute("insert_deliveries", row["ts"], [row["workspace_id"]], [row["id"]])
+    if deferred:
+        await connection.execute(
+            "insert_deferrals",
+            [row["workspace_id"] for row in deferred],
+            [row["id"] for row in deferred],
+            [row["ts"] for row in deferred],
+        )
     return started
+
+
+def _batches(events: Sequence[EventRow]) -> list[int]:
+    """Per event the number of its delivery: as many go into one as the matcher should hold at once."""
+    numbers, number, count, size = [], 0, 0, 0
+    for event in events:
+        if count and (count >= limits.BATCH or size + len(event.data) > limits.BATCH_BYTES):
+            number, count, size = number + 1, 0, 0
+        numbers.append(number)
+        count, size = count + 1, size + len(event.data)
+    return numbers
 
 
 async def insert_events(connection: Connection, events: Sequence[EventRow]) -> list[Record]:
@@ -154,6 +175,11 @@ def _started_by(event: EventRow, ts: datetime, triggers: Iterable[Record]) -> li
                 continue
         functions[trigger["function_id"]] = None
     return list(functions)
+
+
+def _weight(events: Sequence[EventRow]) -> int:
+    """About how many bytes they come to, with the runs that they start."""
+    return sum(len(event.data) + EVENT_BYTES for event in events)
 
 
 @lru_cache(maxsize=1024)

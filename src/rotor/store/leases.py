@@ -25,9 +25,10 @@ async def open_lease(database: Database, workspace_id: int, hello: Hello) -> UUI
     return lease_id
 
 
-async def resume(database: Database, workspace_id: int, lease_id: UUID) -> bool:
-    """Whether a worker that comes back still has its lease."""
-    return await database.fetchval("resume_lease", lease_id, workspace_id, limits.LEASE) is not None
+async def resume(database: Database, workspace_id: int, lease_id: UUID) -> int | None:
+    """A worker comes back on its lease: the number of its connection (1 was the first), or None: the lease is over."""
+    number: int | None = await database.fetchval("resume_lease", lease_id, workspace_id, limits.LEASE)
+    return number
 
 
 async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
@@ -35,9 +36,9 @@ async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await database.fetch("extend_leases", list(lease_ids), limits.LEASE)}
 
 
-async def shorten(database: Database, lease_id: UUID, left: timedelta) -> None:
-    """The holder's connection is gone: it has `left` to come back."""
-    await database.execute("shorten_lease", lease_id, left)
+async def shorten(database: Database, lease_id: UUID, left: timedelta, *, connection: int) -> None:
+    """The holder's connection of this number is gone: it has `left` to come back, if it has not done so already."""
+    await database.execute("shorten_lease", lease_id, connection, left)
 
 
 async def held_runs(database: Database, lease_id: UUID) -> dict[UUID, int]:

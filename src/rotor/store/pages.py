@@ -13,7 +13,6 @@ from rotor.store.problems import Invalid
 __all__ = ["Page", "decode_cursor", "encode_cursor"]
 
 Item = TypeVar("Item")
-Place = TypeVar("Place")
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
@@ -28,8 +27,8 @@ def encode_cursor(place: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, kind: type[Place]) -> Place:
-    """The place that `encode_cursor` was given. Raises `Invalid`, naming `cursor`, for any other text."""
+def decode_cursor(cursor: str, kind: Any) -> Any:
+    """The place that `encode_cursor` was given, a tuple type `kind`. Raises `Invalid`, naming `cursor`, for any other text."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(text, type=kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -81,12 +82,14 @@ async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Se
         await _read_signals(connection, signals, known)
     functions = {function for arrival in arrivals for function in _functions(arrival)}
     taken = [(arrival.key.run_id, arrival.event_id) for arrival in arrivals if isinstance(arrival, EventArrived)]
+    parking = {run_of(arrival) for arrival in arrivals if _parks(arrival)}
     return Known(
         known.steps,
         known.waits,
         known.signals,
         await _read_functions(connection, functions),
         await _read_taken(connection, taken),
+        await _count_waits(connection, parking),
     )
 
 
@@ -114,7 +117,7 @@ async def _read_steps(connection: Connection, keys: set[StepKey], known: Known) 
         key = StepKey(row["run_id"], row["id"], row["index"])
         known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"])
         if row["parked"]:
-            known.waits[key] = Wait(row["topic"])
+            known.waits[key] = Wait(row["topic"], row["due"])
 
 
 def _signals(arrival: Arrival, runs: dict[UUID, Run], known: Known) -> Iterable[tuple[int, str]]:
@@ -127,11 +130,16 @@ def _signals(arrival: Arrival, runs: dict[UUID, Run], known: Known) -> Iterable[
         case FromHolder(message=StepParked(topic=str(topic))) if topic.startswith("signal:"):
             yield run.workspace_id, topic.removeprefix("signal:")
         case DeadlineReached(key=key):
-            wait = known.waits.get(key)
-            if wait is not None and wait.topic is not None and wait.topic.startswith("signal:"):
-                yield run.workspace_id, wait.topic.removeprefix("signal:")
+            yield from _awaited(run, known.waits.get(key))
+        case FromHolder(message=StepWithdrawn() as message):
+            yield from _awaited(run, known.waits.get(StepKey(run.id, message.id, message.index)))
         case _:
             pass
+
+
+def _awaited(run: Run, wait: Wait | None) -> Iterable[tuple[int, str]]:
+    if wait is not None and wait.topic is not None and wait.topic.startswith("signal:"):
+        yield run.workspace_id, wait.topic.removeprefix("signal:")
 
 
 async def _read_signals(connection: Connection, signals: set[tuple[int, str]], known: Known) -> None:
@@ -157,8 +165,18 @@ async def _read_functions(connection: Connection, functions: set[tuple[int, str]
     return frozenset((row["workspace_id"], row["id"]) for row in rows)
 
 
-async def _read_taken(connection: Connection, pairs: list[tuple[UUID, str]]) -> frozenset[tuple[UUID, str]]:
+async def _read_taken(connection: Connection, pairs: list[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
     if not pairs:
-        return frozenset()
+        return set()
     rows = await connection.fetch("read_taken_events", [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return frozenset((row["run_id"], row["event_id"]) for row in rows)
+    return {(row["run_id"], row["event_id"]) for row in rows}
+
+
+def _parks(arrival: Arrival) -> bool:
+    return isinstance(arrival, FromHolder) and isinstance(arrival.message, RunParked)
+
+
+async def _count_waits(connection: Connection, run_ids: set[UUID]) -> Counter[UUID]:
+    if not run_ids:
+        return Counter()
+    return Counter({row["run_id"]: row["waits"] for row in await connection.fetch("count_waits", list(run_ids))})

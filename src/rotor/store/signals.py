@@ -9,7 +9,7 @@ from uuid import UUID
 from rotor import limits
 from rotor.engine.arrivals import SignalArrived
 from rotor.engine.run import StepKey
-from rotor.store.problems import Conflict
+from rotor.store.problems import Conflict, Overloaded
 from rotor.store.store import Store
 
 __all__ = ["Completion", "complete"]
@@ -28,7 +28,8 @@ async def complete(
 ) -> Completion:
     """Complete a signal with `data` (JSON). Raises `Conflict` where it has been completed before.
 
-    The data is durable before it is delivered; should this server die between the two, the rescuer delivers it.
+    The data is durable before it is delivered; should this server die between the two, or have too much to write, the
+    rescuer delivers it.
     """
     row = await store.database.fetchrow("complete_signal", workspace_id, signal_id, data, kept_for)
     if row is None:
@@ -36,5 +37,10 @@ async def complete(
     if row["run_id"] is None:
         return Completion(None, delivered=False)
     waiter = StepKey(row["run_id"], row["step_id"], row["step_index"])
-    delivered = await store.committer.submit(SignalArrived(waiter, signal_id))
-    return Completion(waiter.run_id, delivered)
+    try:
+        delivered = await store.committer.submit(SignalArrived(waiter, signal_id))
+    except Overloaded:
+        return Completion(waiter.run_id, delivered=True)
+    if not delivered:  # a timer was first and delivered it, or the wait was given up meanwhile and the data is kept
+        delivered = await store.database.fetchval("read_signal_delivery", workspace_id, signal_id) is True
+    return Completion(waiter.run_id if delivered else None, delivered)

@@ -35,4 +35,4 @@ class Store:
     async def stop(self) -> None:
         """Write what is queued, then end. The database stays open."""
         await self.intake.commits.stop()
-        await self.committer.commits.stop()
+        await self.committer.stop()

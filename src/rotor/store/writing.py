@@ -111,10 +111,21 @@ async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> flo
 
 
 async def _write_signals(connection: Connection, outcome: Outcome, known: frozenset[tuple[int, str]]) -> None:
-    released = _of(outcome, ReleaseSignal)
+    """What was last decided of each signal id stands: a step may wait for one that another has just given up."""
+    last = {
+        (effect.workspace_id, effect.signal_id): effect
+        for effect in outcome.effects
+        if isinstance(effect, PutSignal | ReleaseSignal)
+    }
+    released = [effect for effect in last.values() if isinstance(effect, ReleaseSignal)]
     if released:
-        await connection.execute("release_signals", [r.workspace_id for r in released], [r.signal_id for r in released])
-    puts = {(put.workspace_id, put.signal_id): put for put in _of(outcome, PutSignal)}
+        await connection.execute(
+            "release_signals",
+            [release.workspace_id for release in released],
+            [release.signal_id for release in released],
+            limits.SIGNAL_KEPT,
+        )
+    puts = {key: effect for key, effect in last.items() if isinstance(effect, PutSignal)}
     fresh = [put for key, put in puts.items() if key not in known]
     if fresh:
         made = await connection.fetchval(
@@ -181,5 +192,5 @@ async def _update_runs(connection: Connection, outcome: Outcome, written: Writte
     )
     ended = [run.id for run in runs if run.ended]
     if ended:
-        await connection.execute("close_steps", ended)
+        await connection.execute("close_steps", ended, limits.SIGNAL_KEPT)
     written.queued |= any(run.status == "queued" for run in runs)

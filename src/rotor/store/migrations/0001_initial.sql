@@ -93,11 +93,13 @@ CREATE TABLE deliveries (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     due_at         timestamptz NOT NULL,
     deferred       boolean NOT NULL,          -- they have still to start runs, too
+    since          timestamptz,               -- none of its events took effect before; NULL: that has still to come
     workspace_ids  bigint[] NOT NULL,
     event_ids      text[] NOT NULL,
     CHECK (cardinality(workspace_ids) = cardinality(event_ids))
 );
 CREATE INDEX deliveries_due ON deliveries (due_at);
+CREATE INDEX deliveries_oldest ON deliveries (since) WHERE since IS NOT NULL;
 
 -- Who may write: a worker's connection, or one invocation over HTTP. A lease that ran out or is gone writes nothing.
 CREATE TABLE leases (
@@ -108,6 +110,7 @@ CREATE TABLE leases (
     app           text NOT NULL DEFAULT '',
     version       text NOT NULL DEFAULT '',
     slots         int NOT NULL CHECK (slots > 0),
+    connection    int NOT NULL DEFAULT 1,     -- how often its holder has connected: the end of an earlier connection is no news
     created_at    timestamptz NOT NULL DEFAULT rotor_now(),
     expires_at    timestamptz NOT NULL
 );
@@ -148,6 +151,7 @@ CREATE INDEX runs_due ON runs (workspace_id, function_id, due_at) WHERE status =
 CREATE INDEX runs_held ON runs (lease_id) WHERE lease_id IS NOT NULL;
 CREATE INDEX runs_newest ON runs (workspace_id, created_at DESC, id DESC);
 CREATE INDEX runs_function ON runs (workspace_id, function_id, created_at DESC, id DESC);
+CREATE INDEX runs_failed ON runs (workspace_id, created_at DESC, id DESC) WHERE status = 'failed';
 CREATE INDEX runs_event ON runs (workspace_id, event_id);
 CREATE UNIQUE INDEX runs_parent ON runs (parent_run_id, parent_step_id, parent_step_index) WHERE parent_run_id IS NOT NULL;
 CREATE INDEX runs_open_children ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL AND ended_at IS NULL;
@@ -241,7 +245,8 @@ CREATE TABLE event_values (
     workspace_id  bigint NOT NULL,
     name          text NOT NULL,
     match_hash    bigint NOT NULL,
+    effective_at  timestamptz NOT NULL,
     position      bigint NOT NULL,
     event_id      text NOT NULL,
-    PRIMARY KEY (workspace_id, name, match_hash, position)
+    PRIMARY KEY (workspace_id, name, match_hash, effective_at, position)
 );

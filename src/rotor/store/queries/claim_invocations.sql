@@ -1,15 +1,18 @@
--- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own ($2, one a run).
+-- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own ($2, one a run). The functions
+-- come in another order each time, so that none with many due runs keeps the others waiting.
 -- Index runs_due for each served function; SKIP LOCKED.
-WITH due AS (
+WITH served AS MATERIALIZED (
+    SELECT workspace_id, id, serve_url FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL ORDER BY random()
+), due AS (
     SELECT queued.id, queued.started_at, served.serve_url, queued.workspace_id
-    FROM functions AS served, LATERAL (
+    FROM served, LATERAL (
         SELECT id, workspace_id, started_at FROM runs
         WHERE workspace_id = served.workspace_id AND runs.function_id = served.id AND status = 'queued' AND due_at <= rotor_now()
+          AND cancel_requested_at IS NULL
         ORDER BY due_at
         LIMIT $1
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS queued
-    WHERE served.serve_url IS NOT NULL AND served.paused_at IS NULL
     LIMIT $1
 ), numbered AS (
     SELECT due.*, ($2::uuid[])[row_number() OVER ()] AS lease_id FROM due

@@ -1,16 +1,20 @@
--- The dispatcher, for the holder with lease $2: up to $4 due runs of functions $3 of workspace $1, oldest first for each.
--- Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
--- A run is claimed only while its function is neither paused nor served over HTTP, and the lease holds.
-WITH wanted AS (
+-- The dispatcher, for the holder with lease $2: up to $4 due runs of functions $3 of workspace $1, oldest first for each, the
+-- functions in their order. Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
+-- A run is claimed only while its function is neither paused nor served over HTTP, the lease holds, and nobody has asked for
+-- its cancellation.
+WITH wanted AS MATERIALIZED (
     SELECT functions.id AS function_id
-    FROM functions
-    WHERE functions.workspace_id = $1 AND functions.id = ANY ($3::text[]) AND paused_at IS NULL AND serve_url IS NULL
-      AND EXISTS (SELECT FROM leases WHERE id = $2 AND expires_at > rotor_now())
+    FROM unnest($3::text[]) WITH ORDINALITY AS given (id, place)
+    JOIN functions ON functions.workspace_id = $1 AND functions.id = given.id
+    WHERE paused_at IS NULL AND serve_url IS NULL
+      AND EXISTS (SELECT FROM leases WHERE leases.id = $2 AND expires_at > rotor_now())
+    ORDER BY given.place
 ), due AS (
     SELECT queued.id, queued.kept_by, queued.kept_group, queued.started_at
     FROM wanted, LATERAL (
         SELECT id, kept_by, kept_group, started_at FROM runs
         WHERE workspace_id = $1 AND runs.function_id = wanted.function_id AND status = 'queued' AND due_at <= rotor_now()
+          AND cancel_requested_at IS NULL
         ORDER BY due_at
         LIMIT $4
         FOR NO KEY UPDATE SKIP LOCKED

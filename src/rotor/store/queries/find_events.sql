@@ -1,32 +1,43 @@
--- The matcher: for each wait ($1 to $3) up to $5 events after position $4 that it may take, earliest first: those indexed
--- under its hash, and those of its name from before its path was indexed (all of its name where it names no path).
--- Left out are the events that its run has taken, and the one that started it. Indexes event_values and events_name.
-SELECT waits.run_id, waits.step_id, waits.step_index, candidate.id, candidate.name, candidate.data, candidate.ts,
-       candidate.position
-FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[]) AS wanted (run_id, step_id, step_index, after)
+-- The matcher: for each wait ($1 to $3) up to $6 events after a place ($4 and $5) that it may take, in the order in which they
+-- took effect: those indexed under its hash, and those of its name from before its path was indexed (all of its name where it
+-- names no path). Left out are the events that its run has taken, and the one that started it. Two ranges of the indexes
+-- event_values_pkey and events_name, each read in order and no further than the page.
+SELECT waits.run_id, waits.step_id, waits.step_index, waits.workspace_id, place.event_id, place.effective_at, place.position,
+       octet_length(events.data) AS size
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::bigint[])
+     AS wanted (run_id, step_id, step_index, after_at, after_position)
 JOIN waits ON waits.run_id = wanted.run_id AND waits.step_id = wanted.step_id AND waits.step_index = wanted.step_index
 JOIN runs ON runs.id = waits.run_id
 LEFT JOIN event_paths ON event_paths.workspace_id = waits.workspace_id AND event_paths.name = substr(waits.topic, 7)
                      AND event_paths.path = waits.path
 CROSS JOIN LATERAL (
-    SELECT events.id, events.name, events.data, events.ts, events.position
-    FROM (
-        SELECT found.event_id FROM event_values AS found
+    (
+        SELECT found.event_id, found.effective_at, found.position
+        FROM event_values AS found
         WHERE waits.path IS NOT NULL AND found.workspace_id = waits.workspace_id AND found.name = substr(waits.topic, 7)
-          AND found.match_hash = waits.match_hash AND found.position > wanted.after
-        UNION ALL
-        SELECT earlier.id FROM events AS earlier
+          AND found.match_hash = waits.match_hash AND (found.effective_at, found.position) > (wanted.after_at, wanted.after_position)
+          AND found.event_id <> runs.event_id
+          AND NOT EXISTS (
+              SELECT FROM steps
+              WHERE steps.run_id = waits.run_id AND steps.event_id = found.event_id AND steps.op = 'wait_for_event')
+        ORDER BY found.effective_at, found.position
+        LIMIT $6
+    ) UNION (
+        SELECT earlier.id, earlier.effective_at, earlier.position
+        FROM events AS earlier
         WHERE earlier.workspace_id = waits.workspace_id AND earlier.name = substr(waits.topic, 7)
-          AND earlier.effective_at >= waits.since AND earlier.position > wanted.after
+          AND earlier.effective_at IS NOT NULL
+          AND (earlier.effective_at, earlier.position) > (wanted.after_at, wanted.after_position)
           AND earlier.effective_at <= CASE WHEN waits.path IS NULL THEN 'infinity' ELSE event_paths.indexed_from END
-    ) AS place (event_id)
-    JOIN events ON events.workspace_id = waits.workspace_id AND events.id = place.event_id
-    WHERE events.effective_at >= waits.since
-      AND events.id <> runs.event_id
-      AND NOT EXISTS (
-          SELECT FROM steps
-          WHERE steps.run_id = waits.run_id AND steps.event_id = events.id AND steps.op = 'wait_for_event')
-    ORDER BY events.position
-    LIMIT $5
-) AS candidate
-ORDER BY waits.run_id, waits.step_id, waits.step_index, candidate.position
+          AND earlier.id <> runs.event_id
+          AND NOT EXISTS (
+              SELECT FROM steps
+              WHERE steps.run_id = waits.run_id AND steps.event_id = earlier.id AND steps.op = 'wait_for_event')
+        ORDER BY earlier.effective_at, earlier.position
+        LIMIT $6
+    )
+    ORDER BY effective_at, position
+    LIMIT $6
+) AS place
+JOIN events ON events.workspace_id = waits.workspace_id AND events.id = place.event_id
+ORDER BY waits.run_id, waits.step_id, waits.step_index, place.effective_at, place.position

@@ -1,6 +1,15 @@
--- The timers: the parked steps with the nearest deadlines, and how many seconds each is away. Index waits_deadline, no locks.
-SELECT run_id, step_id, step_index, extract(epoch FROM deadline - rotor_now())::float8 AS seconds
-FROM waits
-WHERE deadline IS NOT NULL
-ORDER BY deadline
-LIMIT $1
+-- The timers: up to $1 parked steps whose deadline has come, nearest first, and the one that comes next, with how many seconds
+-- each is away. Index waits_deadline, no locks.
+(
+    SELECT run_id, step_id, step_index, extract(epoch FROM deadline - rotor_now())::float8 AS seconds
+    FROM waits
+    WHERE deadline <= rotor_now()
+    ORDER BY deadline
+    LIMIT $1
+) UNION ALL (
+    SELECT run_id, step_id, step_index, extract(epoch FROM deadline - rotor_now())::float8
+    FROM waits
+    WHERE deadline > rotor_now()
+    ORDER BY deadline
+    LIMIT 1
+)

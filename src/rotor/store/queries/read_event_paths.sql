@@ -1,4 +1,6 @@
--- The matcher: the paths by which waits have ever told events of these names apart. Primary key.
-SELECT event_paths.workspace_id, event_paths.name, event_paths.path
-FROM event_paths
+-- The matcher: which of these names waits use, and the paths by which they have ever told their events apart; a name without
+-- paths has one row. Primary keys.
+SELECT event_names.workspace_id, event_names.name, event_paths.path
+FROM event_names
 JOIN unnest($1::bigint[], $2::text[]) AS wanted (workspace_id, name) USING (workspace_id, name)
+LEFT JOIN event_paths USING (workspace_id, name)

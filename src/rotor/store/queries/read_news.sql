@@ -4,5 +4,7 @@ SELECT run_id, id, index, op, status, attempts, output, error, child_run_id, set
 FROM steps
 WHERE run_id = ANY ($1::uuid[])
   AND (status IN ('completed', 'failed', 'timed_out') AND (waits_for IS NOT NULL OR op = 'sleep')
-       OR status = 'retrying' AND deadline <= rotor_now())
+       OR status = 'retrying' AND NOT EXISTS (
+           SELECT FROM waits
+           WHERE waits.run_id = steps.run_id AND waits.step_id = steps.id AND waits.step_index = steps.index))
 ORDER BY settled_group, position

@@ -1,6 +1,12 @@
--- The pulse, once a second from each server: what there is to do, whoever left it. Each part is one probe of an index.
+-- The pulse, once a second from each server: what there is to do, whoever left it. Each part is one probe of an index; that of
+-- due runs is one for each function.
 SELECT EXISTS (SELECT FROM deliveries WHERE due_at <= rotor_now()) OR EXISTS (SELECT FROM waits WHERE unlooked) AS looks,
-       EXISTS (SELECT FROM runs WHERE status = 'queued' AND due_at <= rotor_now()) AS queued,
+       EXISTS (SELECT FROM functions, LATERAL (
+                   SELECT FROM runs
+                   WHERE runs.workspace_id = functions.workspace_id AND function_id = functions.id AND status = 'queued'
+                     AND due_at <= rotor_now()
+                   LIMIT 1) AS due
+               WHERE paused_at IS NULL) AS queued,
        EXISTS (SELECT FROM triggers WHERE cron IS NOT NULL AND next_at <= rotor_now()) AS crons,
        EXISTS (SELECT FROM leases WHERE expires_at <= rotor_now()) AS lost,
        (SELECT extract(epoch FROM min(deadline) - rotor_now())::float8 FROM waits WHERE deadline IS NOT NULL) AS deadline_seconds,
