@@ -7,7 +7,7 @@
         await ctx.step.sleep("settle-in", "24h")
         await ctx.step.run("send-welcome", send_welcome, ctx.event.data["email"])
 
-What stands here and in `rotor.errors` and `rotor.testing` is public; all else may change.
+What stands here and in `rotor.errors` is public; all else may change.
 """
 
 from rotor.sdk.client import Rotor

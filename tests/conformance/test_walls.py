@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+import aiohttp
 import pytest
 
+from rotor.errors import ApiError
 from rotor.protocol import signing
 from tests.conformance.service import Service
 
@@ -35,7 +37,9 @@ async def test_another_workspace_sees_and_touches_nothing(keyed: Service, key: s
     assert (await other.rotor.runs.list(event_id=event_id)).items == []
     assert (await other.rotor.functions.list()).items == []
     assert await keyed.holdings() == before
-    await other.rotor.send("rotor/cancel.run", {"runId": run_id})
+    with pytest.raises(ApiError) as unknown:
+        await other.rotor.send("rotor/cancel.run", {"runId": run_id})
+    assert unknown.value.status == 404
     assert not (await other.rotor.complete_signal(key, "theirs")).delivered
     assert (await keyed.rotor.complete_signal(key, "ours")).run_id == run_id
     assert (await keyed.ended(run_id)).output == "ours"
@@ -62,7 +66,6 @@ CALLS = [
     ("GET", "/v1/runs"),
     ("GET", "/v1/runs/00000000-0000-4000-8000-000000000000"),
     ("POST", "/v1/signals/x/complete"),
-    ("GET", "/v1/connect"),
 ]
 
 
@@ -88,6 +91,26 @@ async def test_a_revoked_key_opens_nothing(keyed: Service) -> None:
         if (await keyed.request("GET", "/v1/runs", key=made["key"])).status == 401:
             return
     raise AssertionError("the key is still taken")
+
+
+async def connected(service: Service, **headers: str) -> int:
+    """The status that a worker's connection is answered with."""
+    url = service.shape.url.replace("http", "ws", 1) + "/v1/connect"
+    async with aiohttp.ClientSession() as session:
+        try:
+            async with session.ws_connect(url, headers=headers):
+                return 101
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
+
+async def test_a_worker_without_a_valid_key_or_from_a_foreign_page_is_refused(keyed: Service, dev: Service) -> None:
+    assert await connected(keyed) in (401, 403)
+    assert await connected(keyed, authorization="Bearer rk_wrong") in (401, 403)
+    assert await connected(keyed, authorization=f"Bearer {keyed.shape.keys['other']}") == 101
+    assert await connected(dev) == 101
+    assert await connected(dev, origin="https://evil.example") == 403
+    assert await connected(dev, host="evil.example") == 403
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def emitted(**changes: Any) -> StepDone:
     ids=lambda message: type(message).__name__,
 )
 def test_what_the_sdk_sends_goes_through(message: RunMessage) -> None:
-    assert refusal(message) is None
+    assert refusal(message, payload_bytes_max=limits.PAYLOAD_BYTES) is None
 
 
 @pytest.mark.parametrize(

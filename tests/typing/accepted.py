@@ -50,6 +50,17 @@ def stamp() -> datetime:
     return datetime.min
 
 
+@create_function(id="bare", trigger={"event": "lead.seen"})
+async def bare(ctx: Context) -> dict[str, str]:
+    assert_type(ctx, Context[Any])
+    return {"contact": str(ctx.event.data["contactId"])}
+
+
+@create_function(id="bare-and-blocking", trigger={"event": "lead.seen"})
+def bare_and_blocking(ctx: SyncContext) -> None:
+    assert_type(ctx.step.run("score", score, Profile("e")), int)
+
+
 @create_function(id="enricher", trigger={"event": "lead.created", "match": "data.score > 3"}, retries=5)
 async def enricher(ctx: Context[Lead]) -> list[UUID]:
     assert_type(ctx.event, Event[Lead])

@@ -40,7 +40,7 @@ async def commit(call: Call) -> Answer:
     foreign = [number for number, message in enumerate(messages) if message.run_id != str(run_id)]
     if foreign:
         raise Invalid([(f"[{number}].run_id", "is not the run of the path") for number in foreign[: limits.PAGE_ITEMS]])
-    payload_bytes_max = call.api.settings.payload_bytes_max
+    payload_bytes_max = call.api.store.payload_bytes_max
     refusals = [refusal(message, payload_bytes_max=payload_bytes_max) for message in messages]
     kept = [message for message, refused in zip(messages, refusals, strict=True) if refused is None]
     told = await call.store.committer.exchange(workspace_id, lease_id, kept)

@@ -52,7 +52,7 @@ _cancellation = msgspec.json.Decoder(RunToCancel)
 
 async def send(call: Call) -> Answer:
     given: EventInput | list[EventInput] = call.body
-    accepted = _new_events(given, call.api.settings.payload_bytes_max)
+    accepted = _new_events(given, call.api.store.payload_bytes_max)
     for event in accepted:
         if event.name == CANCEL_RUN:
             await _check_cancellation(call, event)

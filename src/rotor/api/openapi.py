@@ -26,7 +26,7 @@ ABOUT = f"""Durable workflows on Postgres.
 Bodies and answers are JSON in UTF-8, whatever their Content-Type says. Unknown fields of a body are ignored; unknown
 query parameters are refused. What is not JSON is answered 400, and JSON that cannot be used 422, which names each
 field. JSON is RFC 8259 without lone surrogates, NaN and infinities; a payload is kept and returned as the text it came
-in, up to {limits.PAYLOAD_BYTES:,} bytes (configurable) and {limits.PAYLOAD_DEPTH} levels deep.
+in, up to {limits.PAYLOAD_BYTES:,} bytes (ROTOR_PAYLOAD_BYTES changes that) and {limits.PAYLOAD_DEPTH} levels deep.
 Names and ids have 1 to {limits.ID_CHARACTERS} characters, none of them NUL; in a path they are percent-encoded.
 Times are RFC 3339 in UTC."""
 

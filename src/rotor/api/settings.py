@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotor import limits
-
 __all__ = ["ApiSettings"]
 
 
@@ -16,4 +14,3 @@ class ApiSettings:
     keys_required: bool = True
     """False only where the server listens on the loopback address for its developer: a call without a valid key then
     speaks for the workspace `default`, and calls from foreign web pages are refused."""
-    payload_bytes_max: int = limits.PAYLOAD_BYTES

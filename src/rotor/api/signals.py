@@ -35,7 +35,7 @@ async def complete(call: Call) -> Answer:
     problem = name_problem(signal_id)
     if problem:
         raise Invalid([("signal_id", problem)])
-    _check_data(call.raw_body, call.api.settings.payload_bytes_max)
+    _check_data(call.raw_body, call.api.store.payload_bytes_max)
     done = await signals.complete(call.store, call.workspace_id, signal_id, call.raw_body)
     return json_answer(SignalCompletion(done.run_id, done.delivered), 200 if done.delivered else 202)
 

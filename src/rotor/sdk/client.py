@@ -159,7 +159,7 @@ class Functions:
         return await self._api.get(Page[FunctionRecord], "/v1/functions", {"cursor": cursor, "limit": limit})
 
     async def delete(self, function_id: str) -> None:
-        """Take a function out: nothing starts it any more."""
+        """Take a function out: nothing starts it any more, and its open runs are cancelled."""
         await self._api.call("DELETE", _path("functions", function_id))
 
     async def pause(self, function_id: str) -> FunctionRecord:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from rotor.sdk.outcomes import Event
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
 
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
+
 __all__ = ["Context", "RunLogger", "SyncContext"]
 
-T_co = TypeVar("T_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True, default=Any)
+"""The event's data. A bare `Context` takes whatever comes."""
 
 _logger = logging.getLogger("rotor.run")
 

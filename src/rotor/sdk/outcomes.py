@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from rotor.errors import (
     ConfigError,
@@ -26,6 +27,11 @@ from rotor.errors import (
 from rotor.protocol import json, messages
 from rotor.protocol.messages import Memo
 from rotor.sdk.codec import decode_value
+
+if sys.version_info >= (3, 13):
+    from typing import TypeVar
+else:
+    from typing_extensions import TypeVar
 
 __all__ = [
     "NOT_RETRIABLE",
@@ -49,8 +55,8 @@ NOT_RETRIABLE: tuple[type[RotorError], ...] = (
 )
 """Errors that trying again cannot change."""
 
-T_co = TypeVar("T_co", covariant=True)
-R_co = TypeVar("R_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True, default=Any)
+R_co = TypeVar("R_co", covariant=True, default=Any)
 
 _NAMED: dict[str, type[DurableError]] = {
     kind.__name__: kind

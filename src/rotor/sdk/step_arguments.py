@@ -53,7 +53,7 @@ def matching(call: str, match: object) -> dict[str, Any]:
             if not isinstance(path, str) or _text_problem(path):
                 raise ConfigError(f"match of {call} has {path!a} for a path: give one such as data.contactId")
         return {"equals": {path: encode_value(value) for path, value in match.items()}}
-    if isinstance(match, str) and (problem := _text_problem(match)):
+    if isinstance(match, str) and (problem := _expression_problem(match)):
         raise ExpressionError(f"match of {call} {problem}")
     if match is not None and not isinstance(match, str):
         raise ConfigError(f"match of {call} must be a CEL expression or a mapping of path to value, not {match!r}")
@@ -65,6 +65,13 @@ def looking_back(since: str | datetime | None) -> dict[str, Any]:
     if since == "now":
         return {"since_now": True}
     return {"since": None if since is None else parse_instant(since)}
+
+
+def _expression_problem(match: str) -> str | None:
+    if len(match) > limits.EXPRESSION_CHARACTERS:
+        limit = f"{limits.EXPRESSION_CHARACTERS:,} (EXPRESSION_CHARACTERS)"
+        return f"has {len(match):,} characters; the limit is {limit}"
+    return _text_problem(match)
 
 
 def _text_problem(text: str) -> str | None:

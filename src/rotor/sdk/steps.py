@@ -105,14 +105,18 @@ class Step:
     async def sleep(self, id: str, duration: Duration) -> None:
         """Go on after `duration`, by the database's clock.
 
-        await ctx.step.sleep("cool-off", "2d")
+            await ctx.step.sleep("cool-off", "2d")
+
+        No worker is held meanwhile, and no sleep ends early.
         """
         sleep_outcome(await self._park(id, "sleep", seconds=parse_duration(duration).total_seconds()))
 
     async def sleep_until(self, id: str, when: str | datetime) -> None:
-        """Go on at `when`: an aware datetime or RFC 3339 text. At once where it has passed.
+        """Go on at `when`: an aware datetime or RFC 3339 text.
 
-        await ctx.step.sleep_until("launch", "2030-01-01T09:00:00+01:00")
+            await ctx.step.sleep_until("launch", "2030-01-01T09:00:00+01:00")
+
+        An instant that has passed ends it at once.
         """
         until = step_arguments.instant(f"step.sleep_until({id!r})", "when", when)
         sleep_outcome(await self._park(id, "sleep", until=until))
@@ -214,9 +218,11 @@ class Step:
         event_id: str | None = None,
         ts: str | datetime | None = None,
     ) -> str:
-        """Send an event exactly once, and return its id. `ts` in the future defers it.
+        """Send an event exactly once, and return its id.
 
-        await ctx.step.send_event("tell", name="contact.scored", data={"score": 7})
+            await ctx.step.send_event("tell", name="contact.scored", data={"score": 7})
+
+        `ts` in the future defers it.
         """
         step = f"step.send_event({id!r})"
         step_arguments.name(step, "name", name, "the name of an event")

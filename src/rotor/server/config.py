@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from rotor import limits
 from rotor.errors import ConfigError, DurationError
 from rotor.protocol.durations import parse_duration
 from rotor.store.retention import Retention
@@ -17,6 +18,16 @@ def retention_from_environment() -> Retention:
     """`ROTOR_KEEP_RUNS` and `ROTOR_KEEP_EVENTS`, as in "30d". Raises `ConfigError` that names the variable."""
     kept = Retention()
     return Retention(_duration("ROTOR_KEEP_RUNS", kept.runs), _duration("ROTOR_KEEP_EVENTS", kept.events))
+
+
+def payload_bytes_from_environment() -> int:
+    """`ROTOR_PAYLOAD_BYTES`: the largest event, result or signal. Raises `ConfigError` that names it."""
+    text = os.environ.get("ROTOR_PAYLOAD_BYTES")
+    if not text:
+        return limits.PAYLOAD_BYTES
+    if not text.isascii() or not text.isdigit() or not 1_024 <= int(text) <= limits.REQUEST_BYTES:
+        raise ConfigError(f"ROTOR_PAYLOAD_BYTES must be a number from 1024 to {limits.REQUEST_BYTES} (REQUEST_BYTES)")
+    return int(text)
 
 
 def _duration(name: str, otherwise: timedelta) -> timedelta:
@@ -39,6 +50,7 @@ class ServerConfig:
     public_url: str | None = None
     """Where serve apps reach this server for their call-backs; None: `http://HOST:PORT`."""
     connections_max: int = 10
+    payload_bytes_max: int = field(default_factory=payload_bytes_from_environment)
     retention: Retention = field(default_factory=retention_from_environment)
 
     def __post_init__(self) -> None:

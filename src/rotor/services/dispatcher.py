@@ -14,7 +14,7 @@ from rotor.store.store import Store
 
 __all__ = ["Dispatcher"]
 
-CHUNK = 200
+CHUNK = 50
 """Runs claimed at a time for one worker, so that several workers share a burst."""
 
 

@@ -113,7 +113,8 @@ class Invoker:
         for message in messages:
             if message.run_id != claimed.start.run_id:
                 raise aiohttp.ClientPayloadError("the answer is about another run")
-            if (refused := refusal(message)) is None:
+            refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
+            if refused is None:
                 kept.append(message)
             else:
                 log.warning("run %s: %s", claimed.start.run_id, refused.error.message)
@@ -136,7 +137,7 @@ class Invoker:
                 run=claimed.start,
                 checkpoint_url=f"{self._public_url}/v1/checkpoints/{run_id}",
                 token=await self._tokens.issue(claimed.workspace_id, run_id, claimed.lease_id),
-                payload_bytes_max=limits.PAYLOAD_BYTES,
+                payload_bytes_max=self._store.payload_bytes_max,
             )
         )
         headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)

@@ -118,15 +118,13 @@ class WorkerConnection:
                         self.draining = True
                     case Hello():
                         raise RotorError("a second hello on one connection")
-                    case _ if (refused := refusal(message)) is not None:
-                        self._store.holders.deliver(self.lease_id, [refused])
                     case _:
                         self._take(message)
             await self._store.committer.commits.room()
 
     def _take(self, message: RunMessage) -> None:
         """Have it committed, unless it cannot be kept; the answer comes through `deliver`."""
-        refused = refusal(message)
+        refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
         if refused is None:
             self._store.committer.put(self.workspace_id, self.lease_id, message)
         else:
@@ -206,7 +204,7 @@ class Workers:
         welcome = Welcome(
             lease_id=str(lease_id),
             heartbeat_seconds=limits.HEARTBEAT.total_seconds(),
-            payload_bytes_max=limits.PAYLOAD_BYTES,
+            payload_bytes_max=store.payload_bytes_max,
         )
         connection.deliver([welcome])
         try:

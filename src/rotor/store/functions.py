@@ -118,7 +118,7 @@ async def page(
 
 
 async def pause(database: Database, workspace_id: int, function_id: str) -> Function:
-    """Start no run of the function until it is resumed; runs that have begun go on. Raises `NotFound`."""
+    """Let no run of the function start or go on until it is resumed. Raises `NotFound`."""
     return await _set_paused(database, workspace_id, function_id, paused=True)
 
 

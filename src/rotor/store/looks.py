@@ -191,7 +191,7 @@ async def _register(database: Database, used: set[tuple[int, str, str | None]]) 
     names = sorted({(workspace_id, name) for workspace_id, name, _ in used})
     known = _by_name(await database.fetch("read_event_paths", [name[0] for name in names], [name[1] for name in names]))
     for workspace_id, name in names:
-        # A commit of its own: whoever looked before it, and so held no lock, did so before the clock of `add_event_path`.
+        # A commit of its own: whoever looked before it, and held no lock, did so before the clock of `add_event_path`.
         if (workspace_id, name) not in known:
             await database.execute("add_event_name", workspace_id, name)
     for workspace_id, name, path in used:

@@ -36,7 +36,7 @@ COUNT_MAX = 2**31 - 1
 Problems = Iterator[tuple[str, str]]
 
 
-def refusal(message: RunMessage, *, payload_bytes_max: int = limits.PAYLOAD_BYTES) -> Refused | None:
+def refusal(message: RunMessage, *, payload_bytes_max: int) -> Refused | None:
     """The answer to a message that cannot be kept; None: it can."""
     try:
         for payload in _payloads(message):

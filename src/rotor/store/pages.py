@@ -28,7 +28,10 @@ def encode_cursor(place: tuple[Any, ...]) -> str:
 
 
 def decode_cursor(cursor: str, kind: Any) -> Any:
-    """The place that `encode_cursor` was given, a tuple type `kind`. Raises `Invalid`, naming `cursor`, for any other text."""
+    """The place that `encode_cursor` was given, as the tuple type `kind`.
+
+    Raises `Invalid`, naming `cursor`, for any other text.
+    """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(text, type=kind)

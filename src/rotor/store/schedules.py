@@ -6,15 +6,21 @@ while no server ran are caught up by one run, for the earliest of them; a paused
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime
+
 from uuid_utils.compat import uuid7
 
 from rotor import limits
 from rotor.engine.cron import next_fire
+from rotor.errors import ConfigError
 from rotor.protocol import json
 from rotor.store.database import Database, Record
 from rotor.store.intake import EventRow, NewRun, insert_events, insert_runs
 
 __all__ = ["CRON_EVENT", "fire_due"]
+
+log = logging.getLogger("rotor.store")
 
 CRON_EVENT = "rotor/cron"
 """The name of the event that a scheduled run sees; its data has `cron`, `timezone` and `scheduled_at`."""
@@ -23,11 +29,12 @@ CRON_EVENT = "rotor/cron"
 async def fire_due(database: Database) -> int:
     """Start the runs of up to a batch of due crons; return how many crons were due."""
     async with database.transaction() as connection:
-        due = await connection.fetch("lock_due_triggers", limits.BATCH)
+        locked = await connection.fetch("lock_due_triggers", limits.BATCH)
+        due = [(trigger, after) for trigger in locked if (after := _next(trigger)) is not None]
         if not due:
             return 0
-        events = [_event(trigger) for trigger in due if not trigger["paused"]]
-        functions = [trigger["function_id"] for trigger in due if not trigger["paused"]]
+        events = [_event(trigger) for trigger, _ in due if not trigger["paused"]]
+        functions = [trigger["function_id"] for trigger, _ in due if not trigger["paused"]]
         await insert_events(connection, events)
         await insert_runs(
             connection,
@@ -38,12 +45,21 @@ async def fire_due(database: Database) -> int:
         )
         await connection.execute(
             "advance_triggers",
-            [trigger["workspace_id"] for trigger in due],
-            [trigger["function_id"] for trigger in due],
-            [trigger["position"] for trigger in due],
-            [next_fire(trigger["cron"], trigger["timezone"], trigger["now"]) for trigger in due],
+            [trigger["workspace_id"] for trigger, _ in due],
+            [trigger["function_id"] for trigger, _ in due],
+            [trigger["position"] for trigger, _ in due],
+            [after for _, after in due],
         )
         return len(due)
+
+
+def _next(trigger: Record) -> datetime | None:
+    """The next fire of a trigger; None where this server cannot tell (it lacks the time zone): another does it."""
+    try:
+        return next_fire(trigger["cron"], trigger["timezone"], trigger["now"])
+    except ConfigError as error:
+        log.error("the schedule of function %s is left alone: %s", trigger["function_id"], error)
+        return None
 
 
 def _event(trigger: Record) -> EventRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rotor import limits
 from rotor.store.changes import Changes
 from rotor.store.committer import Committer
 from rotor.store.database import Database
@@ -22,11 +23,13 @@ class Store:
     holders: Holders
     committer: Committer
     intake: Intake
+    payload_bytes_max: int
 
     @classmethod
-    def on(cls, database: Database) -> Store:
+    def on(cls, database: Database, *, payload_bytes_max: int = limits.PAYLOAD_BYTES) -> Store:
         changes, holders = Changes(), Holders()
-        return cls(database, changes, holders, Committer(database, changes, holders), Intake(database, changes))
+        committer, intake = Committer(database, changes, holders), Intake(database, changes)
+        return cls(database, changes, holders, committer, intake, payload_bytes_max)
 
     def start(self) -> None:
         self.committer.commits.start()

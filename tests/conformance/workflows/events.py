@@ -74,7 +74,7 @@ async def bad_match(ctx: Context[KeyData]) -> str:
     try:
         await ctx.step.wait_for_event("bad", event="ping", match=ctx.event.data["match"], timeout=LONG)
     except ExpressionError as error:
-        return str(error)
+        return f"{type(error).__name__}: {error}"
     return "nothing was raised"
 
 

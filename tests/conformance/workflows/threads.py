@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from rotor import SyncContext
@@ -43,7 +44,7 @@ def parallel(ctx: SyncContext[KeyData]) -> Any:
             ctx.step.sleep("b-sleep", "100ms")
         return f"{one}, {ctx.step.run('shared', note, key, f'{name} two')}"
 
-    results = ctx.step.parallel([lambda name=name: branch(name) for name in "abc"])
+    results = ctx.step.parallel([partial(branch, name) for name in "abc"])
     if ctx.attempt == 0:
         raise RetryAfterError("once more", 0.05)
     return results

@@ -120,7 +120,7 @@ async def typed(ctx: Context[KeyData]) -> None:
     """Notes what it sees of every step, the first time and on replay."""
     for body in BODIES:
         value = await ctx.step.run(body.__name__, body)
-        note(ctx.event.data["key"], f"{ctx.attempt} {body.__name__} {type(value).__name__} {value!r}")
+        note(ctx.event.data["key"], f"{ctx.attempt} {body.__name__} {type(value).__name__} {value == body()} {value!r}")
     if ctx.attempt == 0:
         raise RetryAfterError("replay", 0.05)
 

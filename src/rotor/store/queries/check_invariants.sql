@@ -31,8 +31,25 @@ UNION ALL
 SELECT 'deadline passed over', waits.run_id || ' ' || waits.step_id, 'it was due at ' || waits.deadline || ': does a server run?'
 FROM waits, overdue WHERE waits.deadline < overdue.since
 UNION ALL
-SELECT 'delivery passed over', deliveries.id::text, 'events accepted at ' || deliveries.due_at || ' were not looked at: does a server run?'
-FROM deliveries, overdue WHERE deliveries.due_at < overdue.since
+SELECT 'delivery passed over', deliveries.id::text,
+       'events accepted at ' || coalesce(deliveries.since, deliveries.due_at) || ' were not looked at: does a server run?'
+FROM deliveries, overdue WHERE coalesce(deliveries.since, deliveries.due_at) < overdue.since
+UNION ALL
+SELECT 'look back passed over', waits.run_id || ' ' || waits.step_id, 'it has waited since ' || steps.started_at || ' to be looked at'
+FROM waits JOIN steps ON steps.run_id = waits.run_id AND steps.id = waits.step_id AND steps.index = waits.step_index, overdue
+WHERE waits.unlooked AND steps.started_at < overdue.since
+UNION ALL
+SELECT 'deferred event forgotten', events.id, 'it was to take effect at ' || events.ts || ', and nothing will see to it'
+FROM events, overdue
+WHERE events.effective_at IS NULL AND events.ts < overdue.since
+  AND NOT EXISTS (SELECT FROM deliveries WHERE events.id = ANY (deliveries.event_ids))
+UNION ALL
+SELECT 'cancellation passed over', open_runs.id::text, 'it was asked for at ' || open_runs.cancel_requested_at || ': does a server run?'
+FROM open_runs, overdue WHERE status IN ('queued', 'waiting') AND cancel_requested_at < overdue.since
+UNION ALL
+SELECT 'run without function', open_runs.id::text, 'function ' || open_runs.function_id || ' is gone: nobody can claim the run'
+FROM open_runs LEFT JOIN functions ON functions.workspace_id = open_runs.workspace_id AND functions.id = open_runs.function_id
+WHERE open_runs.status = 'queued' AND functions.id IS NULL
 UNION ALL
 SELECT 'child of a cancelled run', child.id::text, 'its parent ' || parent.id || ' was cancelled over a minute ago'
 FROM open_runs AS child JOIN runs AS parent ON parent.id = child.parent_run_id, overdue
@@ -52,6 +69,16 @@ SELECT 'signal without wait', signals.id, 'run ' || signals.run_id || ' is said 
 FROM signals
 LEFT JOIN waits ON waits.run_id = signals.run_id AND waits.step_id = signals.step_id AND waits.step_index = signals.step_index
 WHERE signals.run_id IS NOT NULL AND signals.delivered_at IS NULL AND waits.run_id IS NULL
+UNION ALL
+SELECT 'wait without signal', waits.run_id || ' ' || waits.step_id, substr(waits.topic, 8) || ' would not be delivered to it'
+FROM waits
+LEFT JOIN signals ON signals.workspace_id = waits.workspace_id AND signals.id = substr(waits.topic, 8)
+                 AND signals.run_id = waits.run_id AND signals.step_id = waits.step_id AND signals.step_index = waits.step_index
+                 AND signals.delivered_at IS NULL
+WHERE waits.topic LIKE 'signal:%' AND signals.id IS NULL
+UNION ALL
+SELECT 'signal passed over', signals.id, 'it was completed at ' || signals.completed_at || ' and not delivered: does a server run?'
+FROM signals, overdue WHERE run_id IS NOT NULL AND delivered_at IS NULL AND completed_at < overdue.since
 UNION ALL
 SELECT 'run without event', runs.id::text, 'the event ' || runs.event_id || ' that started it is gone'
 FROM open_runs AS runs LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
