@@ -46,12 +46,12 @@ def key(id: str, index: int = 0, run_id: UUID = RUN) -> StepKey:
 def around(
     *steps: tuple[str, Step, Wait | None], signals: dict[str, Signal] | None = None, functions: tuple[str, ...] = ()
 ) -> Known:
-    """What is known: steps of the run by id, each with its wait if it is parked; signals and functions of workspace 1."""
-    waits = {key(id): wait for id, _, wait in steps if wait is not None}
+    """What is known: steps of the run by id, each with its wait if it is parked; signals and functions by id."""
+    waits = {key(step_id): wait for step_id, _, wait in steps if wait is not None}
     return Known(
-        steps={key(id): step for id, step, _ in steps},
+        steps={key(step_id): step for step_id, step, _ in steps},
         waits=waits,
-        signals={(1, id): signal for id, signal in (signals or {}).items()},
+        signals={(1, signal_id): signal for signal_id, signal in (signals or {}).items()},
         functions=frozenset((1, function) for function in functions),
         parked=Counter(step.run_id for step in waits),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rotor.engine.effects import CancelChildren
 from rotor.engine.run import Step, Wait

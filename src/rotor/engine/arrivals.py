@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from rotor.engine.run import StepKey
 from rotor.protocol.messages import RunMessage, RunStatus
@@ -22,8 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class FromHolder:
+class FromHolder(msgspec.Struct, frozen=True, gc=False):
     """A message of the one who holds the run (or no longer does)."""
 
     run_id: UUID
@@ -36,15 +36,13 @@ class FromHolder:
     """The holder is still there to go on with a run that could not be parked."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadlineReached:
+class DeadlineReached(msgspec.Struct, frozen=True, gc=False):
     """The deadline of a parked step has come."""
 
     key: StepKey
 
 
-@dataclass(frozen=True, slots=True)
-class EventArrived:
+class EventArrived(msgspec.Struct, frozen=True, gc=False):
     """An event that a parked step waits for."""
 
     key: StepKey
@@ -53,16 +51,14 @@ class EventArrived:
     """The event as JSON, as its workflow sees it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalArrived:
+class SignalArrived(msgspec.Struct, frozen=True, gc=False):
     """A signal that a parked step waits for was completed."""
 
     key: StepKey
     signal_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChildEnded:
+class ChildEnded(msgspec.Struct, frozen=True, gc=False):
     """The child that a parked step started has ended."""
 
     key: StepKey
@@ -72,8 +68,7 @@ class ChildEnded:
     error: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class HolderLost:
+class HolderLost(msgspec.Struct, frozen=True, gc=False):
     """The holder's lease ran out, or its connection is gone for good; or it could not be reached at all."""
 
     run_id: UUID
@@ -82,8 +77,7 @@ class HolderLost:
     """The holder never began: try again after so long, and count no loss."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True, gc=False):
     """Someone asked for the run to be cancelled."""
 
     run_id: UUID

@@ -6,9 +6,11 @@ The result is everything that one transaction has to write and everyone who has 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from rotor.engine.arrivals import (
     Arrival,

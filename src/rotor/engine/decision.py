@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from rotor.engine.arrivals import Arrival
 from rotor.engine.effects import Effect
@@ -17,14 +18,13 @@ Notice: TypeAlias = int | Memo | CancelRun | DropRun
 """To the holder: a committed message's number, a settled step, or that it must stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """`run` equals the one decided on where its row does not change; None: there is none."""
 
     run: Run | None
-    effects: list[Effect] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    then: list[Arrival] = field(default_factory=list)
+    effects: list[Effect] = msgspec.field(default_factory=list)
+    notices: list[Notice] = msgspec.field(default_factory=list)
+    then: list[Arrival] = msgspec.field(default_factory=list)
     """What follows in the same transaction: the end of a child for its parent."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from rotor.engine.matching import Match
 from rotor.engine.run import StepKey
@@ -25,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class PutStep:
+class PutStep(msgspec.Struct, frozen=True, gc=False):
     """Write a step's row; one that has ended never changes again."""
 
     key: StepKey
@@ -43,8 +43,7 @@ class PutStep:
     elapsed_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PutWait:
+class PutWait(msgspec.Struct, frozen=True, gc=False):
     """Park a step until the first of a deadline (`seconds` from now, or `until`) and a message on `topic`."""
 
     key: StepKey
@@ -57,15 +56,13 @@ class PutWait:
     """Of an event: how far back to look; None: not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class DropWait:
+class DropWait(msgspec.Struct, frozen=True, gc=False):
     """A parked step has come to its end."""
 
     key: StepKey
 
 
-@dataclass(frozen=True, slots=True)
-class StartChild:
+class StartChild(msgspec.Struct, frozen=True, gc=False):
     """Start the run that a step invokes."""
 
     run_id: UUID
@@ -76,8 +73,7 @@ class StartChild:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(msgspec.Struct, frozen=True, gc=False):
     """Accept an event that a step sends."""
 
     workspace_id: int
@@ -87,8 +83,7 @@ class Emit:
     ts: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class PutSignal:
+class PutSignal(msgspec.Struct, frozen=True, gc=False):
     """A step waits for a signal id, or takes data that came early (`delivered`)."""
 
     workspace_id: int
@@ -97,23 +92,20 @@ class PutSignal:
     delivered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseSignal:
+class ReleaseSignal(msgspec.Struct, frozen=True, gc=False):
     """Nobody waits for a signal id any more."""
 
     workspace_id: int
     signal_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CancelChildren:
+class CancelChildren(msgspec.Struct, frozen=True, gc=False):
     """The open children of a run are to be cancelled."""
 
     run_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRun:
+class CancelRun(msgspec.Struct, frozen=True, gc=False):
     """One child run is to be cancelled."""
 
     run_id: UUID

@@ -4,8 +4,9 @@ step in flight is recorded and nothing new begins.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from rotor.engine.arrivals import FromHolder
 from rotor.engine.backoff import delay
@@ -46,8 +47,8 @@ def hold(run: Run | None, arrival: FromHolder, known: Known, jitter: float) -> D
 def _decide(run: Run, arrival: FromHolder, known: Known, jitter: float) -> Decision:
     message = arrival.message
     match message:
-        case StepStarted() | StepDone() | StepFailed() | StepParked() | StepWithdrawn():
-            progress = run if isinstance(message, StepStarted) or not run.losses else replace(run, losses=0)
+        case StepDone() | StepStarted() | StepFailed() | StepParked() | StepWithdrawn():
+            progress = run if not run.losses or isinstance(message, StepStarted) else replace(run, losses=0)
             return decide_step(progress, message, arrival.fresh_id, known, jitter)
         case RunCompleted(output=output):
             ending = end(run, "cancelled") if run.cancelling else end(run, "completed", output=bytes(output))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from rotor.engine.states import RUN_ENDED
 from rotor.protocol.messages import RunStatus, StepOp, StepStatus
@@ -22,8 +23,7 @@ class StepKey(NamedTuple):
     index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on a key
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """A run's row, as far as decisions read or change it."""
 
     id: UUID
@@ -49,11 +49,10 @@ class Run:
         return self.status in RUN_ENDED
 
     def queued(self, *, seconds: float = 0, **changes: object) -> Run:
-        return replace(self, status="queued", lease_id=None, due_seconds=seconds, **changes)  # type: ignore[arg-type]
+        return msgspec.structs.replace(self, status="queued", lease_id=None, due_seconds=seconds, **changes)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """A step's row, as far as decisions read it."""
 
     op: StepOp
@@ -62,8 +61,7 @@ class Step:
     child_run_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """A parked step: what it waits for. `topic` is None for a sleep and for a step between two tries."""
 
     topic: str | None
@@ -71,8 +69,7 @@ class Wait:
     """Its deadline has come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True, gc=False):
     """A signal's row: its waiter and its data, in whichever order they came."""
 
     waiter: StepKey | None
@@ -81,15 +78,14 @@ class Signal:
     expired: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What a batch of decisions may look at besides the run itself."""
 
-    steps: dict[StepKey, Step] = field(default_factory=dict)
-    waits: dict[StepKey, Wait] = field(default_factory=dict)
-    signals: dict[tuple[int, str], Signal] = field(default_factory=dict)
+    steps: dict[StepKey, Step] = msgspec.field(default_factory=dict)
+    waits: dict[StepKey, Wait] = msgspec.field(default_factory=dict)
+    signals: dict[tuple[int, str], Signal] = msgspec.field(default_factory=dict)
     functions: frozenset[tuple[int, str]] = frozenset()
-    taken: set[tuple[UUID, str]] = field(default_factory=set)
+    taken: set[tuple[UUID, str]] = msgspec.field(default_factory=set)
     """(run, event) pairs: the events that waits of the run have taken."""
-    parked: Counter[UUID] = field(default_factory=Counter)
+    parked: Counter[UUID] = msgspec.field(default_factory=Counter)
     """How many waits each run has that is about to park."""

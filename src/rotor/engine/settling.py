@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from rotor.engine.arrivals import ChildEnded, DeadlineReached, EventArrived, Settlement, SignalArrived
 from rotor.engine.decision import Decision, error_text, payload

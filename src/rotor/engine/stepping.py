@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from rotor import limits
 from rotor.engine.backoff import delay
@@ -39,11 +40,11 @@ def decide_step(run: Run, message: StepMessage, fresh_id: UUID, known: Known, ji
     """
     key = StepKey(run.id, message.id, message.index)
     match message:
+        case StepDone():
+            return _done(run, key, message, fresh_id, known)
         case StepStarted():
             put = PutStep(key, "run", "running", attempts=message.attempts)
             return Decision(run, [put], [message.n] if message.n else [])
-        case StepDone():
-            return _done(run, key, message, fresh_id, known)
         case StepFailed():
             return _failed(run, key, message, known, jitter)
         case StepParked():

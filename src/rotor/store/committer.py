@@ -223,13 +223,21 @@ def _messages(
     `news` that are empty are told all the same: the holder then knows how many waits have settled.
     """
     messages: list[HolderMessage] = []
-    numbers = [notice for notice in notices if isinstance(notice, int)]
-    memos = [*(news or []), *(msgspec.structs.replace(memo, group=group) for memo in notices if isinstance(memo, Memo))]
+    numbers: list[int] = []
+    memos = list(news or ())
+    rest: dict[type, HolderMessage] = {}
+    for notice in notices:
+        if isinstance(notice, int):
+            numbers.append(notice)
+        elif isinstance(notice, Memo):
+            memos.append(msgspec.structs.replace(notice, group=group))
+        else:
+            rest[type(notice)] = notice
     if numbers:
         messages.append(Committed(run_id=run_id, n=numbers, group=group))
     if memos or news is not None:
         messages.append(Settled(run_id=run_id, memo=memos, settled=settled))
-    messages += {type(notice): notice for notice in notices if not isinstance(notice, int | Memo)}.values()
+    messages += rest.values()
     return messages
 
 

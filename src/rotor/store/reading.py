@@ -27,6 +27,7 @@ from rotor.protocol.messages import (
     StepDone,
     StepFailed,
     StepParked,
+    StepStarted,
     StepWithdrawn,
 )
 from rotor.store.database import Connection, Record
@@ -74,6 +75,9 @@ def _run(row: Record) -> Run:
 async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
     """Read what decisions on `arrivals` may look at. Batches of plain results read nothing."""
     known = Known()
+    arrivals = [arrival for arrival in arrivals if not _is_plain(arrival)]
+    if not arrivals:
+        return known
     keys = {key for arrival in arrivals for key in _step_keys(arrival, runs)}
     if keys:
         await _read_steps(connection, keys, known)
@@ -90,6 +94,14 @@ async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Se
         await _read_functions(connection, functions),
         await _read_taken(connection, taken),
         await _count_waits(connection, parking),
+    )
+
+
+def _is_plain(arrival: Arrival) -> bool:
+    """A step's result, or its beginning: most of what arrives, and nothing needs to be known for it."""
+    return isinstance(arrival, FromHolder) and (
+        (isinstance(arrival.message, StepDone) and arrival.message.emit is None)
+        or isinstance(arrival.message, StepStarted)
     )
 
 

@@ -1,0 +1,17 @@
+-- One run of a workspace with the beginnings of its payloads ($3 bytes of each), and what it depends on to move.
+-- Called by store.outlines for people. Index: runs_pkey, events_pkey, functions_pkey, leases_pkey. Locks: none.
+SELECT runs.id, function_id, status, attempt, error, runs.event_id, cancel_requested_at, parent_run_id, replay_of,
+       runs.created_at, started_at, ended_at, due_at,
+       substring(output FROM 1 FOR $3) AS output_head, octet_length(output) AS output_bytes,
+       events.name AS event_name, events.ts AS event_ts,
+       substring(events.data FROM 1 FOR $3) AS event_head, octet_length(events.data) AS event_bytes,
+       functions.id IS NOT NULL AS registered, functions.paused_at, functions.serve_url,
+       leases.holder, leases.kind AS holder_kind,
+       EXISTS (SELECT FROM leases AS alive
+               WHERE alive.workspace_id = $1 AND alive.kind = 'worker' AND alive.expires_at > rotor_now()) AS has_workers,
+       rotor_now() AS now
+FROM runs
+LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
+LEFT JOIN functions ON functions.workspace_id = runs.workspace_id AND functions.id = runs.function_id
+LEFT JOIN leases ON leases.id = runs.lease_id
+WHERE runs.workspace_id = $1 AND runs.id = $2
