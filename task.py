@@ -33,14 +33,18 @@ LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "set-up-for"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+TEMPLATES = ("event-driven-enrichment", "multi-step-outbound", "scheduled-with-approval")
+"""Each is checked by itself: they have modules of the same names."""
 CHECKS = (
     "ruff check .",
     "ruff format --check .",
     "mypy",
+    *(f"mypy --config-file= --strict src/rotor/templates/{name}" for name in TEMPLATES),
     "pyright tests/typing/accepted.py",
     "lint-imports --no-cache",
     "pytest",
 )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 RUN_SECONDS = 60
 
@@ -57,7 +61,10 @@ def main() -> int:
         return 2
     try:
         set_up()
-        return demo(keep=options.keep) if options.job == "demo" else test()
+        if options.job == "demo":
+            return demo(keep=options.keep)
+        set_up_browser()
+        return test()
     except subprocess.CalledProcessError as error:
         print(f"\nThis failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
         return 1
@@ -84,6 +91,19 @@ def set_up() -> None:
     subprocess.run([*install, "--require-hashes", "-r", str(LOCK)], check=True)
     subprocess.run([*install, "--no-deps", "-e", str(ROOT)], check=True)
     STAMP.write_text(wanted, encoding="ascii")
+
+
+def set_up_browser() -> None:
+    """Install Chromium for the test of the dashboard where packages may be installed; else it says what to do."""
+    if any(shutil.which(name) for name in BROWSERS) or shutil.which("apt-get") is None or os.geteuid() != 0:
+        return
+    print("Installing Chromium for the test of the dashboard.", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium"],
+    ):
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 # --- the checks

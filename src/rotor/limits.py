@@ -54,3 +54,5 @@ LEASE: Final = timedelta(seconds=30)
 HEARTBEAT: Final = timedelta(seconds=5)
 LOSSES: Final = 5
 """Workers that may die in a row holding a run, without progress between, before the run fails."""
+LOSSES_IN_COMPANY: Final = 12
+"""The same, where the last of them held other runs besides, any of which may be to blame."""

@@ -17,7 +17,9 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from contextlib import chdir, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
@@ -32,6 +34,8 @@ ROOT: Final = Path(__file__).parent.parent.parent
 FOREIGN: Final = frozenset({"git", "cd", "source", "pg_dump", "pg_restore", "uvicorn", "flask", "createdb", "psql"})
 STAY: Final = frozenset({"dev", "server", "worker", "sync"})
 """Commands that go on until they are stopped, or call an app that is not there."""
+COPY: Final = frozenset({"template"})
+"""Commands that write into the folder they are called in."""
 _HOST: Final = re.compile(r"https?://(127\.0\.0\.1:8484|rotor\.example\.com)")
 _VARIABLE: Final = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
 
@@ -132,7 +136,9 @@ def _rotor(arguments: list[str]) -> None:
     if arguments[0] in STAY:
         parse(arguments)
         return
-    ended = CliRunner().invoke(commands, arguments)
+    # What a command copies for its user goes into an empty folder, which is thrown away.
+    with TemporaryDirectory() as folder, chdir(folder) if arguments[0] in COPY else nullcontext():
+        ended = CliRunner().invoke(commands, arguments)
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise ended.exception
     assert ended.exit_code == 0, f"rotor {' '.join(arguments)} ended with {ended.exit_code}: {ended.output}"

@@ -32,6 +32,24 @@ def test_a_function_that_kills_its_workers_ends_as_failed() -> None:
     assert b"LOSSES" in (run.error or b"")
 
 
+def test_who_was_lost_in_company_may_not_be_to_blame_and_gets_more_tries() -> None:
+    run = decide(held(losses=limits.LOSSES - 1), HolderLost(RUN, LEASE, company=1)).runs[RUN]
+    assert (run.status, run.losses, run.due_seconds) == ("queued", limits.LOSSES, 8.0)
+
+    outcome = decide(held(losses=limits.LOSSES_IN_COMPANY - 1), HolderLost(RUN, LEASE, company=1))
+    assert outcome.runs[RUN].status == "failed"
+    assert b"LOSSES_IN_COMPANY is 12" in (outcome.runs[RUN].error or b"")
+
+
+def test_a_run_that_was_lost_in_company_gets_more_tries() -> None:
+    """Any of those that were lost together may be to blame."""
+    spared = decide(held(losses=limits.LOSSES), HolderLost(RUN, LEASE, company=3)).runs[RUN]
+    failed = decide(held(losses=limits.LOSSES_IN_COMPANY - 1), HolderLost(RUN, LEASE, company=3)).runs[RUN]
+
+    assert (spared.status, failed.status) == ("queued", "failed")
+    assert b"LOSSES_IN_COMPANY" in (failed.error or b"")
+
+
 def test_a_holder_that_never_began_counts_as_no_loss() -> None:
     run = decide(held(losses=4), HolderLost(RUN, LEASE, unreached_seconds=8)).runs[RUN]
 

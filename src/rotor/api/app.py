@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from rotor.api import apps, checkpoints, events, functions, health, openapi, runs, signals
 from rotor.api.authentication import LoopbackGuard
@@ -37,8 +40,9 @@ DECLARED = (
 """Every operation of the API, which OpenAPI describes."""
 
 
-def create_app(store: Store, *, settings: ApiSettings, connect: Connect) -> Starlette:
-    """The API on `store`. Workers' connections are handed to `connect` with their workspace's id, not yet accepted.
+def create_app(store: Store, *, settings: ApiSettings, connect: Connect, routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The API on `store`, and `routes` beside it. Workers' connections are handed to `connect` with their workspace's
+    id, not yet accepted.
 
     When the server stops, it calls `app.state.streams.end()`, so that open streams do not hold it up.
     """
@@ -58,7 +62,7 @@ def create_app(store: Store, *, settings: ApiSettings, connect: Connect) -> Star
         workspaces=Recent(identify, seconds=3600),
     )
     app = Starlette(
-        routes=[Operations(api, (*DECLARED, openapi.operation(DECLARED))), connect_route(api, connect)],
+        routes=[Operations(api, (*DECLARED, openapi.operation(DECLARED))), connect_route(api, connect), *routes],
         middleware=[] if settings.keys_required else [Middleware(LoopbackGuard)],
         exception_handlers={HTTPException: _unrouted},
     )

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from rotor.cli import dev, doctor, exits, keys, migrate, runs, send, server, signal, sync, worker
+from rotor.cli import dev, doctor, exits, keys, migrate, runs, send, server, signal, sync, template, worker
 from rotor.errors import RotorError
 
 __all__ = ["commands", "main"]
@@ -49,6 +49,7 @@ for command in (
     send.send,
     runs.runs,
     signal.signal,
+    template.template,
     doctor.doctor,
 ):
     commands.add_command(command)

@@ -44,8 +44,12 @@ async def watch_run(run_id: str, *, as_json: bool) -> Run:
             with area:
                 async with asyncio.TaskGroup() as group:
                     task = group.create_task(_follow(rotor, run_id, tree, show, group))
-    except* RotorError as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as errors:
+        # Not `except*`: early releases of Python 3.11 wrap what it raises once more.
+        ours = errors.subgroup(RotorError)
+        if ours is None:
+            raise
+        raise ours.exceptions[0] from None
     return task.result()
 
 

@@ -69,8 +69,12 @@ async def run(config: DevConfig, say: Say) -> None:
         stack.push_async_callback(server.stop)
         try:
             await _serve(config, postgres, stopping, say)
-        except* ConfigError as group:
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            # Not `except*`: early releases of Python 3.11 wrap what it raises once more.
+            ours = group.subgroup(ConfigError)
+            if ours is None:
+                raise
+            raise ours.exceptions[0] from None
 
 
 async def _serve(config: DevConfig, postgres: Postgres | None, stopping: asyncio.Event, say: Say) -> None:

@@ -61,6 +61,8 @@ class AppWorker:
                 [sys.executable, "-m", "rotor.dev.worker", self._app, self._url, str(writable)],
                 grace_seconds=GRACE_SECONDS,
                 pass_fds=[writable],
+                # What the app's own clients speak to: this server, whatever the shell has set.
+                env={**os.environ, "ROTOR_URL": self._url},
             )
         finally:
             os.close(writable)

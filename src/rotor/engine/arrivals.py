@@ -75,6 +75,8 @@ class HolderLost(msgspec.Struct, frozen=True, gc=False):
     lease_id: UUID
     unreached_seconds: float | None = None
     """The holder never began: try again after so long, and count no loss."""
+    company: int = 0
+    """How many other runs were lost with it: any of them may be to blame."""
 
 
 class Cancelled(msgspec.Struct, frozen=True, gc=False):

@@ -25,7 +25,11 @@ def end(run: Run, status: RunStatus, *, output: bytes | None = None, error: byte
 
 
 def lose(run: Run | None, arrival: HolderLost, jitter: float) -> Decision | None:
-    """The holder is gone: another goes on, unless too many were lost in a row without progress between."""
+    """The holder is gone: another goes on, unless too many were lost in a row without progress between.
+
+    A run that kills its process takes down what shares it. Who was lost in company gets more tries, each later than the
+    one before, so that those who are not to blame come to their next step in between.
+    """
     if run is None or run.lease_id != arrival.lease_id:
         return None
     if run.cancelling:
@@ -33,13 +37,16 @@ def lose(run: Run | None, arrival: HolderLost, jitter: float) -> Decision | None
     if arrival.unreached_seconds is not None:
         return Decision(run.queued(seconds=arrival.unreached_seconds))
     losses = run.losses + 1
-    if losses >= limits.LOSSES:
+    most, named = limits.LOSSES, "LOSSES"
+    if arrival.company:
+        most, named = limits.LOSSES_IN_COMPANY, "LOSSES_IN_COMPANY"
+    if losses >= most:
         return end(
             replace(run, losses=losses),
             "failed",
             error=error_text(
                 "WorkerLostError",
-                f"{losses} workers in a row died or froze while they held this run (LOSSES is {limits.LOSSES}): "
+                f"{losses} workers in a row died or froze while they held this run ({named} is {most}): "
                 "look for what the step after the last recorded one does to its process",
             ),
         )

@@ -169,6 +169,8 @@ class Bodies:
         self, call: Call, outcome: Raw | _Failure, attempts: int, options: Options, elapsed_ms: int
     ) -> Memo:
         """Send the outcome of a try, and return what the server makes of it."""
+        if self._calls.sealed:  # the body ended all the same: the run may be another holder's by now
+            raise asyncio.CancelledError
         self._calls.move(call, "sent")
         fields = {"id": call.id, "index": call.index, "attempts": attempts, "elapsed_ms": elapsed_ms}
         if isinstance(outcome, _Failure):

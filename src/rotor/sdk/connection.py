@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import msgspec
@@ -110,15 +110,16 @@ async def open_connection(url: str, api_key: str | None, hello: Hello) -> AsyncI
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     try:
-        async with (
-            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-            session.ws_connect(
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout))
+            connecting = session.ws_connect(
                 f"{url}/v1/connect",
                 heartbeat=PING_SECONDS,
                 max_msg_size=limits.FRAME_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-            ) as socket,
-        ):
+            )
+            async with asyncio.timeout(GREETING_SECONDS):  # a frozen server's port takes connections all the same
+                socket = await stack.enter_async_context(connecting)
             connection = Connection(socket)
             welcome = await connection.greet(hello)
             duties = [

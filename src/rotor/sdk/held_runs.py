@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from itertools import chain
 from typing import Any
 
-from rotor.protocol.messages import HolderMessage, RunMessage, RunReleased, StartRun
+from rotor.protocol.messages import DropRun, HolderMessage, RunMessage, RunReleased, StartRun
 from rotor.sdk.functions import Function
 from rotor.sdk.outbox import Channel
 from rotor.sdk.session import Session
@@ -57,6 +57,8 @@ class HeldRuns:
         """Pass a message of the server to its run."""
         if isinstance(message, StartRun):
             self._start(message)
+        elif isinstance(message, DropRun):
+            self._drop(message.run_id)
         elif session := self._active.get(message.run_id) or self._parked.get(message.run_id):
             session.receive(message)
 
@@ -91,6 +93,14 @@ class HeldRuns:
             self._give_back(start.run_id)
         else:
             self._begin(start)
+
+    def _drop(self, run_id: str) -> None:
+        """Forget a run at once: the server may hand it out again while its body is still being unwound."""
+        session = self._active.pop(run_id, None) or self._parked.pop(run_id, None)
+        if session is not None:
+            self._unwind(session)
+        if not self._active:
+            self._idle.set()
 
     def _begin(self, start: StartRun) -> None:
         function = self._functions.get(start.function_id)
@@ -135,6 +145,7 @@ class HeldRuns:
 
     def _unwind(self, session: Session) -> None:
         """Close a session that is forgotten already."""
+        session.seal()
         task = asyncio.create_task(session.close(), name=f"rotor close {session.run_id}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -145,6 +145,10 @@ class Session:
         await self._unwind()
         self._send_final(RunReleased)
 
+    def seal(self) -> None:
+        """From now on nothing that the body does is recorded."""
+        self._calls.seal()
+
     async def close(self) -> None:
         """Unwind the body without effect: nothing of it is sent, no body of a step runs."""
         if self.state != "ended":

@@ -218,19 +218,29 @@ class Worker:
         self._lease_id = welcome.lease_id
         self._held.payload_bytes_max = welcome.payload_bytes_max
         self._connection = connection
-        for message in self._held.unacknowledged:
-            connection.send(message)
-        if self._stopping.is_set():
-            connection.send(Goodbye())
         log.info("connected to %s as %s", self.url, self.name)
         if self.on_connected is not None:
             self.on_connected()
 
     async def _listen(self, connection: Outgoing) -> None:
-        """Take the server's messages until it asks to connect again. Raises `ConnectionLostError`."""
+        """Take the server's messages until it asks to connect again. Raises `ConnectionLostError`.
+
+        What came with the greeting comes first: of a run that it drops nothing is sent again.
+        """
+        sent_again = False
         async for frame in connection.messages():
             for message in frame:
                 if isinstance(message, Goodbye):
                     return
                 if not isinstance(message, Welcome):
                     self._held.receive(message)
+            if not sent_again:
+                sent_again = True
+                self._send_again(connection)
+
+    def _send_again(self, connection: Outgoing) -> None:
+        """Send what an earlier connection may have lost."""
+        for message in self._held.unacknowledged:
+            connection.send(message)
+        if self._stopping.is_set():
+            connection.send(Goodbye())

@@ -1,4 +1,4 @@
-"""A server: API, services and store joined on one event loop. Several of them may share one database."""
+"""A server: API, dashboard, services and store joined on one event loop. Several of them may share one database."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import uvicorn
 from rotor import limits
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
+from rotor.dashboard.app import Dashboard
 from rotor.errors import ConfigError
 from rotor.server.config import ServerConfig
 from rotor.services.dispatcher import Dispatcher
@@ -61,7 +62,9 @@ class Server:
         for loop in self.loops:
             loop.start()
         settings = ApiSettings(keys_required=not config.dev)
-        self._app = app = create_app(store, settings=settings, connect=self.workers.serve)
+        self._dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
+        routes = self._dashboard.routes()
+        self._app = app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
         try:
             await self._listen(app)
         except BaseException:
@@ -94,6 +97,7 @@ class Server:
         await self.workers.say_goodbye()
         if self._http is not None and self._serving is not None:
             self._app.state.streams.end()
+            self._dashboard.end()
             self._http.should_exit = True
             await self._serving
         for loop in self.loops:

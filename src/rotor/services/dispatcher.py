@@ -44,11 +44,13 @@ class Dispatcher(Loop):
             self._store.database,
             workspace_id=connection.workspace_id,
             lease_id=connection.lease_id,
+            connection=connection.number,
             function_ids=connection.function_ids,
             count=count,
         )
         fit = [start for start in starts if not oversized(start)]
-        if fit:
+        # A worker that has come back meanwhile does not hold them, and they are given back as it is welcomed.
+        if fit and self._workers.connections.get(connection.lease_id) is connection:
             self._store.holders.deliver(connection.lease_id, fit)
         for start in starts:
             if oversized(start):

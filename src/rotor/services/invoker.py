@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -54,6 +55,8 @@ class Invoker:
         self._public_url = public_url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
         self._in_flight: dict[UUID, asyncio.Task[None]] = {}
+        self._by_app: Counter[str] = Counter()
+        """By serve_url: how many invocations are in flight."""
         self._unreached: dict[str, int] = {}
         """By serve_url: how many invocations in a row found nobody."""
 
@@ -69,10 +72,14 @@ class Invoker:
         """Invoke a claimed run in the background."""
         task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
         self._in_flight[claimed.lease_id] = task
-        task.add_done_callback(lambda _: self._ended(claimed.lease_id, task))
+        self._by_app[claimed.serve_url] += 1
+        task.add_done_callback(lambda _: self._ended(claimed, task))
 
-    def _ended(self, lease_id: UUID, task: asyncio.Task[None]) -> None:
-        del self._in_flight[lease_id]
+    def _ended(self, claimed: ClaimedInvocation, task: asyncio.Task[None]) -> None:
+        del self._in_flight[claimed.lease_id]
+        self._by_app[claimed.serve_url] -= 1
+        if not self._by_app[claimed.serve_url]:
+            del self._by_app[claimed.serve_url]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed; its run goes on once the lease runs out", task.get_name(), exc_info=error)
         if self.free_slots == 1:
@@ -104,7 +111,8 @@ class Invoker:
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)])
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
             log.warning("run %s: %s broke off its invocation (%s)", run_id, claimed.serve_url, type(error).__name__)
-            await committer.submit_all([HolderLost(run_id, claimed.lease_id)])
+            company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
+            await committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
         await leases.delete(self._store.database, [claimed.lease_id])
 
     async def _record(self, claimed: ClaimedInvocation, messages: Sequence[RunMessage]) -> None:

@@ -19,6 +19,8 @@ from rotor.store.store import Store
 __all__ = ["Pulse"]
 
 EVERY = 1.0
+SOONEST = 0.05
+"""Something that comes due before the next beat brings it forward, to this at the nearest."""
 
 
 class Pulse(Loop):
@@ -46,7 +48,8 @@ class Pulse(Loop):
         if pulse["deadline_seconds"] is not None and pulse["deadline_seconds"] <= EVERY:
             changes.deadline_in(pulse["deadline_seconds"])
         await self._tell_holders()
-        return EVERY
+        next_seconds = pulse["next_seconds"]
+        return EVERY if next_seconds is None else min(max(next_seconds, SOONEST), EVERY)
 
     async def _tell_holders(self) -> None:
         """Some of the held runs at a time, so that the question stays small."""

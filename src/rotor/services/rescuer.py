@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 
 from rotor import limits
-from rotor.engine.arrivals import Cancelled, HolderLost, SignalArrived
+from rotor.engine.arrivals import Cancelled, SignalArrived
 from rotor.engine.run import StepKey
 from rotor.services.loop import Loop
 from rotor.store import leases
@@ -30,7 +30,7 @@ class Rescuer(Loop):
     async def _rescue(self) -> float | None:
         store = self._store
         lost = await leases.lost_runs(store.database)
-        acted = await store.committer.submit_all([HolderLost(run_id, lease_id) for run_id, lease_id in lost])
+        acted = await store.committer.submit_all(lost)
         if any(acted):
             log.warning("%d runs lost their worker and are given to another", sum(acted))
         await leases.delete_expired(store.database)

@@ -199,6 +199,8 @@ class Workers:
         if lease_id is None or number is None:
             lease_id, number = await leases.open_lease(store.database, workspace_id, hello), 1
         connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
+        if (earlier := self.connections.get(lease_id)) is not None:
+            earlier.cut_off("its worker has connected again")
         store.holders.add(lease_id, connection.deliver)
         self.connections[lease_id] = connection
         welcome = Welcome(
@@ -224,8 +226,10 @@ class Workers:
             if str(run_id) in hello.held:
                 # What it was told last is not known: the next commit or pulse tells it all.
                 self._store.holders.expect(connection.lease_id, run_id)
-            else:
-                await self._store.committer.submit(HolderLost(run_id, connection.lease_id, unreached_seconds=0))
+        unknown = [run_id for run_id in held if str(run_id) not in hello.held]
+        await self._store.committer.submit_all(
+            [HolderLost(run_id, connection.lease_id, unreached_seconds=0) for run_id in unknown]
+        )
 
     async def _left(self, connection: WorkerConnection) -> None:
         if self.connections.get(connection.lease_id) is not connection:

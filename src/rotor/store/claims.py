@@ -28,14 +28,17 @@ class ClaimedInvocation:
 
 
 async def claim_runs(
-    database: Database, *, workspace_id: int, lease_id: UUID, function_ids: Sequence[str], count: int
+    database: Database, *, workspace_id: int, lease_id: UUID, connection: int, function_ids: Sequence[str], count: int
 ) -> list[StartRun]:
-    """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function."""
-    async with database.transaction() as connection:
-        rows = await connection.fetch("claim_runs", workspace_id, lease_id, list(function_ids), count)
+    """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function.
+
+    `connection` is the number of the holder's connection: none is claimed once it has come back on another.
+    """
+    async with database.transaction() as transaction:
+        rows = await transaction.fetch("claim_runs", workspace_id, lease_id, list(function_ids), count, connection)
         if not rows:
             return []
-        memos = await _memos(connection, rows, lease_id)
+        memos = await _memos(transaction, rows, lease_id)
     return [_start(row, lease_id, memos.get(row["id"], []), resume=row["was_kept_by"] == lease_id) for row in rows]
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from rotor import limits
+from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import Hello
 from rotor.store.database import Database
 
@@ -46,9 +47,12 @@ async def held_runs(database: Database, lease_id: UUID) -> dict[UUID, int]:
     return {row["id"]: row["settled"] for row in await database.fetch("read_held_runs", lease_id)}
 
 
-async def lost_runs(database: Database) -> list[tuple[UUID, UUID]]:
-    """(run, lease) of up to a batch of runs whose holder's lease has run out."""
-    return [(row["id"], row["lease_id"]) for row in await database.fetch("read_lost_runs", limits.BATCH)]
+async def lost_runs(database: Database) -> list[HolderLost]:
+    """Up to a batch of runs whose holder's lease has run out."""
+    return [
+        HolderLost(row["id"], row["lease_id"], company=row["company"])
+        for row in await database.fetch("read_lost_runs", limits.BATCH)
+    ]
 
 
 async def delete(database: Database, lease_ids: Sequence[UUID]) -> None:

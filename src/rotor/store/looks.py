@@ -143,7 +143,7 @@ async def _look(database: Database, committer: Committer, looks: Sequence[Look])
         for row in chunk:
             if (key := _key(row)) in open_looks and key in further:
                 further[key] = replace(further[key], after=_place(row))
-    return list(further.values())
+    return [further[look.key] for look in looks if look.key in further]
 
 
 def _chunks(rows: Iterable[Record]) -> Iterator[list[Record]]:

@@ -14,6 +14,14 @@ from rotor.errors import ConfigError
 
 __all__ = ["migrate", "pending"]
 
+PREPARE_TRIES = 5
+ALREADY_THERE = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateTableError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.DuplicateSchemaError,
+)
+
 
 def migrations() -> list[tuple[int, str, str]]:
     """(number, name, text) of every migration, in order."""
@@ -61,7 +69,7 @@ async def pending(dsn: str, *, schema: str = "rotor") -> list[str]:
 async def _prepare(connection: asyncpg.Connection, schema: str) -> None:
     """Make the schema and its ledger, a single row; two who do so at once end with one."""
     quoted = _checked(schema)
-    for attempt in range(3):
+    for attempt in range(PREPARE_TRIES):
         try:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{quoted}"')
             await connection.execute(f'SET search_path TO "{quoted}"')
@@ -70,9 +78,9 @@ async def _prepare(connection: asyncpg.Connection, schema: str) -> None:
                 " (one boolean PRIMARY KEY DEFAULT true CHECK (one), applied int[] NOT NULL)"
             )
             await connection.execute("INSERT INTO migrations (applied) VALUES ('{}') ON CONFLICT DO NOTHING")
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateSchemaError):
+        except ALREADY_THERE:
             # IF NOT EXISTS looks before it writes: the other one was between the two.
-            if attempt == 2:
+            if attempt == PREPARE_TRIES - 1:
                 raise
         else:
             return

@@ -62,7 +62,8 @@ class Sessions:
             return None
         signing_keys = await self._signing_keys.of(session.workspace_id)
         claim = f"{expiry}_{key_hash}"
-        if not any([hmac.compare_digest(mac, _mac(key, "session", claim)) for key in signing_keys]):
+        genuine = [hmac.compare_digest(mac, _mac(key, "session", claim)) for key in signing_keys]
+        if not any(genuine):
             return None
         now: datetime = await self._database.fetchval("read_clock")
         return session if now.timestamp() < int(expiry) else None
@@ -75,7 +76,8 @@ class Sessions:
     async def is_form_token(self, session: Session, token: str, given: str) -> bool:
         """Whether `given` came from a form of this session."""
         keys = await self._signing_keys.of(session.workspace_id)
-        return given.isascii() and any([hmac.compare_digest(given, _mac(key, "form", token)) for key in keys])
+        genuine = [hmac.compare_digest(given.encode(), _mac(key, "form", token).encode()) for key in keys]
+        return any(genuine)
 
     async def _read_owner(self, key_hash: bytes) -> Session | None:
         row = await self._database.fetchrow("find_api_key_owner", key_hash)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -19,6 +20,8 @@ from rotor.sdk.http import Sessions, problem
 __all__ = ["Checkpoints"]
 
 ATTEMPTS: Final = 3
+AWAY_SECONDS: Final = 10.0
+"""How long a server that has answered before is waited for: it may be starting again, and its leases last longer."""
 TIMEOUT_SECONDS: Final = 30.0
 REACHED_NOBODY: Final = (429, 500, 502, 503, 504)
 
@@ -29,19 +32,29 @@ class Checkpoints:
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
         self._sessions = Sessions(connections_max=0)
+        self._reached: set[str] = set()
+        """The hosts that have answered."""
 
-    async def post(self, invocation: Invocation, frame: bytes) -> list[HolderMessage]:
-        """The server's answer to `frame`.
+    async def post(
+        self, invocation: Invocation, frame: bytes, on_away: Callable[[], None] = lambda: None
+    ) -> list[HolderMessage]:
+        """The server's answer to `frame`. `on_away` is called when it does not answer at once.
 
-        Raises `ConnectionLostError` where it cannot be reached after a few quick tries, `ApiError` where it refuses.
+        Raises `ConnectionLostError` where it cannot be reached after a few quick tries, or for a while if it has been
+        reached before; `ApiError` where it refuses.
         """
+        host = urlsplit(invocation.checkpoint_url).netloc
+        stop = tenacity.stop_after_attempt(ATTEMPTS)
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(ConnectionLostError),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=stop & tenacity.stop_after_delay(AWAY_SECONDS) if host in self._reached else stop,
             wait=tenacity.wait_exponential(multiplier=0.1, max=1) + tenacity.wait_random(0, 0.1),
+            before_sleep=lambda _: on_away(),
             reraise=True,
         )
-        return await attempts(self._post, invocation, frame)
+        answer: list[HolderMessage] = await attempts(self._post, invocation, frame)
+        self._reached.add(host)
+        return answer
 
     async def _post(self, invocation: Invocation, frame: bytes) -> list[HolderMessage]:
         session = await self._sessions.get()

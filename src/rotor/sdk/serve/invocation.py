@@ -4,8 +4,10 @@ One post is on its way at a time, and takes all that is ready: answers then come
 the order in which a replay hands results out. The message that ends the invocation (the run completed, failed, parked
 ...) is not posted; it rides in the response.
 
-Where the server's call-back cannot be reached, no further step starts, the bodies in flight end, and the response
-carries what was not acknowledged, with the run given back: the server writes it and calls again.
+Where the server's call-back cannot be reached, or somebody else answers it, no further step starts, the bodies in
+flight end, and the response carries what was not acknowledged, with the run given back: the server writes it and calls
+again.
+Where it was away for a while, the server that waits for the response may be gone, and the last message is posted too.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ class HeldRun:
         self._checkpoints = checkpoints
         self._outgoing: list[RunMessage] = []
         self._changed = asyncio.Event()
+        self._was_away = False
+        """The server could not be reached for a while: what rides in the response may reach nobody."""
         self.session = Session(
             function,
             invocation.run,
@@ -78,20 +82,24 @@ class HeldRun:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if self._is_final:
+            if self._is_final and not self._was_away:
                 return InvocationResult(messages=self.session.unacknowledged)
             if self.session.state == "ended":  # dropped: the run is not ours any more
                 return InvocationResult(messages=[])
             try:
                 await self._post()
-            except ConnectionLostError as error:
-                log.warning("run %s is given back after its steps in flight: %s", self.session.run_id, error)
-                if not self._is_final:
-                    await self.session.release(grace_seconds=STEP_SECONDS_MAX)
+            except (ConnectionLostError, ApiError) as error:
+                log.warning(
+                    "run %s is given back after its steps in flight: its checkpoints do not reach the server; is its "
+                    "--public-url right? %s",
+                    self.session.run_id,
+                    error,
+                )
+                await self.session.release(grace_seconds=STEP_SECONDS_MAX)
                 return InvocationResult(messages=self.session.unacknowledged)
-            except ApiError as error:
-                log.error("the server refused the checkpoints of run %s: %s", self.session.run_id, error)
-                return InvocationResult(messages=[])
+
+    def _note_away(self) -> None:
+        self._was_away = True
 
     @property
     def _is_final(self) -> bool:
@@ -101,5 +109,5 @@ class HeldRun:
     async def _post(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         for frame in frames(outgoing, bytes_max=limits.REQUEST_BYTES):
-            for message in await self._checkpoints.post(self._invocation, frame):
+            for message in await self._checkpoints.post(self._invocation, frame, self._note_away):
                 self.session.receive(message)

@@ -86,7 +86,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_name ON events (workspace_id, name, effective_at, position) WHERE effective_at IS NOT NULL;
 CREATE INDEX events_newest ON events (workspace_id, accepted_at DESC, id DESC);
-CREATE INDEX events_age ON events (effective_at);
+CREATE INDEX events_age ON events (accepted_at);
 
 -- Batches of accepted events whose waiters have still to be looked for, and deferred ones whose time has still to come.
 CREATE TABLE deliveries (

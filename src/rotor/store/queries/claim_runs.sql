@@ -1,13 +1,16 @@
 -- The dispatcher, for the holder with lease $2: up to $4 due runs of functions $3 of workspace $1, oldest first for each, the
 -- functions in their order. Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
--- A run is claimed only while its function is neither paused nor served over HTTP, the lease holds, and nobody has asked for
--- its cancellation.
-WITH wanted AS MATERIALIZED (
+-- A run is claimed only while its function is neither paused nor served over HTTP, nobody has asked for its cancellation, and
+-- the lease holds and $5 is still its holder's connection. A holder that comes back elsewhere waits for that lock, and then
+-- sees what was claimed for its old connection.
+WITH held AS MATERIALIZED (
+    SELECT id FROM leases WHERE id = $2 AND connection = $5 AND expires_at > rotor_now() FOR SHARE
+), wanted AS MATERIALIZED (
     SELECT functions.id AS function_id
     FROM unnest($3::text[]) WITH ORDINALITY AS given (id, place)
     JOIN functions ON functions.workspace_id = $1 AND functions.id = given.id
     WHERE paused_at IS NULL AND serve_url IS NULL
-      AND EXISTS (SELECT FROM leases WHERE leases.id = $2 AND expires_at > rotor_now())
+      AND EXISTS (SELECT FROM held)
     ORDER BY given.place
 ), due AS (
     SELECT queued.id, queued.kept_by, queued.kept_group, queued.started_at

@@ -1,0 +1,210 @@
+"""The door of the dashboard: who comes in, and what goes out with every answer.
+
+In development nobody logs in, for the server hears its own machine alone. Otherwise an API key begins a session, whose
+token is a cookie that no script reads and no other site sends. A form is taken only from a page of this server: its
+Origin must be ours, and within a session it must carry the session's form token.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from rotor import limits
+from rotor.dashboard.templating import render
+from rotor.store import workspaces
+from rotor.store.problems import Conflict, Invalid, NotFound, Overloaded, Problem, is_unavailable
+from rotor.store.sessions import SESSION, Session, Sessions
+from rotor.store.store import Store
+
+__all__ = ["Door", "Forbidden", "Handler", "Visit"]
+
+log = logging.getLogger("rotor.dashboard")
+
+COOKIE = "rotor_session"
+FORM_FIELDS = 20
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+STATUSES: tuple[tuple[type[Problem], int], ...] = ((NotFound, 404), (Conflict, 409), (Invalid, 422), (Overloaded, 503))
+
+
+class Forbidden(Problem):
+    """The form comes from where none is taken."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request of somebody who may come in."""
+
+    request: Request
+    store: Store
+    workspace_id: int
+    workspace: str
+    form_token: str
+    """What its forms carry; empty in development."""
+    form: dict[str, str]
+
+    @property
+    def logged_in(self) -> bool:
+        return bool(self.form_token)
+
+    def page(self, template: str, **values: object) -> Response:
+        return HTMLResponse(self.part(template, **values))
+
+    def part(self, template: str, **values: object) -> str:
+        return render(template, visit=self, **values)
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Door:
+    """Lets visitors in to handlers."""
+
+    def __init__(self, store: Store, *, login_required: bool, public_url: str | None = None) -> None:
+        self._store = store
+        self._sessions = Sessions(store.database)
+        self._login_required = login_required
+        self._public = urlsplit(public_url) if public_url else None
+
+    def opens(self, handler: Handler) -> Endpoint:
+        """The endpoint of a handler that only somebody who is logged in reaches."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                response = await self._enter(request, handler)
+            except Exception as error:
+                response = _told(error)
+            return _closed(response)
+
+        return endpoint
+
+    async def login_page(self, request: Request) -> Response:
+        if not self._login_required or await self._session(request) is not None:
+            return _closed(RedirectResponse("/dashboard", 303))
+        return _closed(_login(_next(request.query_params.get("next", "")), ""))
+
+    async def log_in(self, request: Request) -> Response:
+        try:
+            form = await self._form(request)
+        except Exception as error:
+            return _closed(_told(error))
+        to = _next(form.get("next", ""))
+        token = await self._sessions.begin(form.get("key", "").strip())
+        if token is None:
+            return _closed(_login(to, "This API key is unknown or revoked.", 403))
+        response = RedirectResponse(to, 303)
+        response.set_cookie(
+            COOKIE,
+            token,
+            max_age=int(SESSION.total_seconds()),
+            path="/dashboard",
+            secure=self._is_secure(request),
+            httponly=True,
+            samesite="strict",
+        )
+        return _closed(response)
+
+    async def log_out(self, visit: Visit) -> Response:
+        response = RedirectResponse("/dashboard/login", 303)
+        response.delete_cookie(COOKIE, path="/dashboard", httponly=True, samesite="strict")
+        return response
+
+    async def _enter(self, request: Request, handler: Handler) -> Response:
+        if not self._login_required:
+            workspace_id = await workspaces.identify(self._store.database)
+            session, token = Session(workspace_id, workspaces.DEFAULT), ""
+        else:
+            found = await self._session(request)
+            if found is None:
+                return _to_login(request)
+            session = found
+            token = await self._sessions.form_token(session, request.cookies[COOKIE])
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            form = await self._form(request)
+            await self._check_form(request, session, form)
+        return await handler(Visit(request, self._store, session.workspace_id, session.workspace, token, form))
+
+    async def _session(self, request: Request) -> Session | None:
+        token = request.cookies.get(COOKIE)
+        return await self._sessions.find(token) if token else None
+
+    async def _form(self, request: Request) -> dict[str, str]:
+        """The fields of a form that one of our own pages sent. Raises `Forbidden` and `Invalid`."""
+        origin = request.headers.get("origin", "")
+        hosts = {request.headers.get("host", "").lower()} | ({self._public.netloc.lower()} if self._public else set())
+        if urlsplit(origin).netloc.lower() not in hosts - {""}:
+            raise Forbidden("the form was not sent by a page of this dashboard (its Origin is another)")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limits.REQUEST_BYTES:
+                raise Invalid([("form", f"is larger than {limits.REQUEST_BYTES:,} bytes (REQUEST_BYTES)")])
+        try:
+            return dict(
+                parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS)
+            )
+        except ValueError:
+            raise Invalid([("form", "cannot be read: send it from its page")]) from None
+
+    async def _check_form(self, request: Request, session: Session, form: dict[str, str]) -> None:
+        if not self._login_required:
+            return
+        if not await self._sessions.is_form_token(session, request.cookies[COOKIE], form.get("form_token", "")):
+            raise Forbidden("the form is not one of this session: load its page again")
+
+    def _is_secure(self, request: Request) -> bool:
+        return request.url.scheme == "https" or (self._public is not None and self._public.scheme == "https")
+
+
+def _to_login(request: Request) -> Response:
+    if request.method != "GET" or request.url.path.endswith("/live"):
+        return HTMLResponse(render("problem.html", visit=None, status=401, message="Log in first."), 401)
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/dashboard/login?next={quote(here, safe='')}", 303)
+
+
+def _login(to: str, problem: str, status: int = 200) -> Response:
+    return HTMLResponse(render("login.html", visit=None, next=to, problem=problem), status)
+
+
+def _next(given: str) -> str:
+    """Where to go after the login: a page of the dashboard, whatever was asked for."""
+    inside = given == "/dashboard" or given.startswith(("/dashboard/", "/dashboard?"))
+    return given if inside and given.isprintable() and "\\" not in given else "/dashboard"
+
+
+def _told(error: Exception) -> Response:
+    """The page that tells what went wrong; an error that is not foreseen is logged, without its message."""
+    if isinstance(error, Forbidden):
+        status, message = 403, str(error)
+    elif isinstance(error, Problem):
+        status = next(status for kind, status in STATUSES if isinstance(error, kind))
+        message = str(error)
+    elif is_unavailable(error):
+        log.warning("the database does not answer: %s", type(error).__name__)
+        status, message = 503, "the database does not answer; try again"
+    else:
+        log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        status, message = 500, "an error that was not foreseen; the server's log says where"
+    return HTMLResponse(render("problem.html", visit=None, status=status, message=message), status)
+
+
+def _closed(response: Response) -> Response:
+    """The answer with what keeps others from reading, framing or scripting it."""
+    response.headers["content-security-policy"] = POLICY
+    response.headers["x-content-type-options"] = "nosniff"
+    response.headers["referrer-policy"] = "same-origin"
+    response.headers["cross-origin-opener-policy"] = "same-origin"
+    response.headers.setdefault("cache-control", "no-store")
+    return response

@@ -1,0 +1,175 @@
+"""What followed what, what is drawn as one, and what stands on it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotor.dashboard.folding import NODES_MAX
+from rotor.dashboard.graph import Graph, draw, group_steps
+from rotor.dashboard.order import Span, order_of
+from rotor.dashboard.timeline import unroll
+from rotor.dashboard.words import duration, reason
+from rotor.store.outlines import Beginning, RunOutline, StepOutline
+from rotor.store.runs import Failure
+
+BEGINNING = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def at(second: float) -> datetime:
+    return BEGINNING + timedelta(seconds=second)
+
+
+def step(step_id: str, start: float, end: float | None, **values: Any) -> StepOutline:
+    given: dict[str, Any] = {
+        "index": 0,
+        "op": "run",
+        "status": "running" if end is None else "completed",
+        "attempts": 1,
+        "output": None,
+        "error": None,
+        "child_run_id": None,
+        "event_id": None,
+        "waits_for": None,
+        "deadline": None,
+        "equals": None,
+        "expression": None,
+        **values,
+    }
+    return StepOutline(id=step_id, started_at=at(start), ended_at=None if end is None else at(end), **given)
+
+
+def run(**values: Any) -> RunOutline:
+    given: dict[str, Any] = dict.fromkeys(RunOutline.__struct_fields__)
+    given |= {"id": uuid4(), "function_id": "campaign", "status": "waiting", "attempt": 0, "event_id": "e1"}
+    given |= {"event_name": "asked", "created_at": BEGINNING, "registered": True, "has_workers": True, "now": at(60)}
+    return RunOutline(**(given | values))
+
+
+def drawn(steps: list[StepOutline], **values: Any) -> Graph:
+    of_run = run(**values)
+    groups, folded = group_steps(steps)
+    assert len(unroll(of_run, groups).rows) == len(groups)
+    return draw(of_run, groups, folded)
+
+
+def spans(*times: tuple[float, float | None]) -> list[Span]:
+    return [Span(at(start), None if end is None else at(end)) for start, end in times]
+
+
+def test_a_step_follows_the_one_that_had_ended_when_it_began() -> None:
+    order = order_of(spans((0, 1), (1, 2), (2, None)))
+    assert [order.frontiers[number] for number in order.follows] == [(), (0,), (1,)]
+    assert order.last == (2,)
+
+
+def test_branches_follow_one_step_and_their_join_follows_them_all() -> None:
+    order = order_of(spans((0, 1), (1, 2), (1, 3), (1, 4), (4, 5)))
+    assert [order.frontiers[number] for number in order.follows] == [(), (0,), (0,), (0,), (1, 2, 3)]
+
+
+def test_a_branch_goes_on_from_its_own_step_while_another_is_in_flight() -> None:
+    order = order_of(spans((0, 1), (0, 5), (1, 2), (5, 6)))
+    assert [order.frontiers[number] for number in order.follows] == [(), (), (0,), (2, 1)]
+
+
+def test_steps_that_ended_in_one_commit_did_not_follow_each_other() -> None:
+    assert order_of(spans((0, 1), (1, 2), (2, 2))).follows == [0, 1, 1]
+
+
+def test_a_start_within_a_moment_of_an_end_follows_it() -> None:
+    assert order_of(spans((0, 1), (0.999, 2))).follows == [0, 1]
+
+
+def test_a_fan_of_500_is_one_node_that_counts_its_states() -> None:
+    fan = [step(f"page-{number}", 1, 2, status="failed" if number < 3 else "completed") for number in range(500)]
+    graph = drawn([step("first", 0, 1), *fan, step("last", 2, 3)])
+    (many,) = [node for node in graph.nodes if node.kind == "group"]
+    assert many.title == "page-# \u00d7500"
+    assert many.text == "3 failed, 497 completed"
+    assert many.status == "failed"
+    assert len(graph.nodes) == 4
+
+
+def test_a_loop_of_1000_over_one_id_is_one_node() -> None:
+    graph = drawn([step("poll", number, number + 1, index=number) for number in range(1_000)])
+    assert [node.title for node in graph.nodes] == ["asked", "poll \u00d71,000"]
+
+
+def test_a_long_run_of_unlike_steps_puts_the_old_quiet_ones_away_and_keeps_the_failed() -> None:
+    names = "abcdefghij"
+    steps = [step(names[number % 10] * (number // 10 % 50 + 1), number, number + 1) for number in range(1_000)]
+    steps[500] = step("bad", 500, 501, status="failed", error=Failure(name="ValueError", message="no"))
+    graph = drawn(steps)
+    assert len(graph.nodes) <= NODES_MAX + 2
+    assert [node.text for node in graph.nodes if node.title == "bad"] == ["ValueError: no"]
+    assert [node.title[:13] for node in graph.nodes if node.kind == "group"] == ["earlier steps"]
+
+
+def test_a_few_alike_branches_stay_single() -> None:
+    graph = drawn([step(f"page-{number}", 0, 1) for number in range(8)])
+    assert len([node for node in graph.nodes if node.kind == "step"]) == 8
+
+
+def test_two_fans_behind_each_other_meet_in_one_joint() -> None:
+    first = [step(name, 0, 1) for name in ("one", "two", "three")]
+    graph = drawn([*first, *(step(name, 1, 2) for name in ("four", "five", "six"))])
+    assert len([node for node in graph.nodes if node.kind == "joint"]) == 1
+    assert len(graph.edges) == 3 + 3 + 3
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "page-1", "page-2", "c"]), st.integers(0, 30), st.none() | st.integers(0, 9)
+        ),
+        max_size=80,
+    )
+)
+def test_any_run_can_be_drawn(times: list[tuple[str, int, int | None]]) -> None:
+    steps = [
+        step(name, start, None if took is None else start + took, index=number)
+        for number, (name, start, took) in enumerate(sorted(times, key=lambda one: one[1]))
+    ]
+    graph = drawn(steps)
+    shown = [one for node in graph.nodes if node.group for one in node.group.steps]
+    assert len(shown) == len(steps)
+
+
+def test_why_a_run_waits_is_told_in_words() -> None:
+    waits = step(
+        "opened",
+        0,
+        None,
+        op="wait_for_event",
+        status="waiting",
+        waits_for="event:email.opened",
+        deadline=at(60 + 7200),
+        equals=b'{"data.contactId":"c-1"}',
+        expression="data.score > 3",
+    )
+    assert reason(run(), [waits]) == [
+        'Step opened waits for event email.opened where data.contactId == "c-1" && data.score > 3, and gives up in 2 h.'
+    ]
+    sleeps = step("rest", 0, None, op="sleep", status="waiting", deadline=at(90))
+    assert reason(run(), [sleeps]) == ["It sleeps in rest, and wakes in 30.0 s."]
+    assert "No worker is connected" in reason(run(status="queued", has_workers=False), [])[0]
+    assert "is paused" in reason(run(status="queued", paused_at=at(1)), [])[0]
+    assert reason(run(status="completed", ended_at=at(3)), []) == []
+
+
+def test_a_payload_stands_on_its_node_in_short() -> None:
+    output = Beginning(b'{"text":\n  "' + b"x" * 200 + b'"}', 400)
+    graph = drawn([step("one", 0, 1, output=output)])
+    (text,) = [node.text for node in graph.nodes if node.kind == "step"]
+    assert text.startswith('{"text": "xxx')
+    assert text.endswith("…")
+
+
+def test_durations_are_told_in_at_most_two_units() -> None:
+    told = [duration(seconds) for seconds in (0, 0.0123, 0.9999, 59.99, 61, 3600, 86_400 * 3 + 7_200)]
+    assert told == ["< 1 ms", "12 ms", "1.0 s", "1 min", "1 min 1 s", "1 h", "3 d 2 h"]

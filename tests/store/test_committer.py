@@ -1,0 +1,367 @@
+"""What a holder says is written once, in groups, and told to whoever has to know."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from rotor import limits
+from rotor.engine.arrivals import Cancelled, DeadlineReached, HolderLost
+from rotor.engine.run import StepKey
+from rotor.protocol.messages import Committed, DropRun, Refused, Settled, StartRun
+from rotor.store.problems import Overloaded
+from rotor.store.store import Store
+from tests import messages
+from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, serve
+from tests.store.tables import (
+    change,
+    locked,
+    run_row,
+    select,
+    status_of,
+    step_row,
+    step_status,
+    until_blocked,
+    value,
+    waits_of,
+)
+
+
+async def test_what_is_acknowledged_is_durable(store: Store) -> None:
+    holder, run_id = await hold(store)
+    message = messages.done(run_id, "a", {"n": 1}, attempts=2)
+
+    assert acknowledged(await holder.say(message)) == [message.n]
+    step = await step_row(store.database, run_id, "a")
+    assert (step["op"], step["status"], step["attempts"], step["output"]) == ("run", "completed", 2, b'{"n":1}')
+    assert step["ended_at"] is not None
+
+
+async def test_steps_of_many_runs_go_into_one_commit(store: Store) -> None:
+    await serve(store, "f")
+    runs = [await begin(store) for _ in range(5)]
+    holder = await Holder.connect(store)
+    await holder.claim()
+    async with locked(store.database, "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE", runs[0]) as other:
+        first = asyncio.create_task(holder.say(messages.done(runs[0], "a")))
+        await until_blocked(other)
+        rest = [asyncio.create_task(holder.say(messages.done(run, "a"))) for run in runs[1:]]
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *rest)
+
+    groups = await select(store.database, "SELECT settled_group, count(*) FROM steps GROUP BY 1 ORDER BY 1")
+    assert [row["count"] for row in groups] == [1, 4]
+
+
+async def test_a_message_that_is_sent_again_changes_nothing(store: Store) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    said = [
+        messages.done(run_id, "a", 1),
+        messages.failed(run_id, "b"),
+        messages.failed(run_id, "c", retries=0),
+        messages.sleeps(run_id, "nap"),
+        messages.awaits_event(run_id, "event", "opened"),
+        messages.awaits_signal(run_id, "gate", "s"),
+        messages.invokes(run_id, "sub", "child"),
+        messages.invokes(run_id, "nobody", "unknown"),
+        messages.emitted(run_id, "tell", "told"),
+        messages.withdrawn(run_id, "nap"),
+    ]
+    answers = [await holder.say(*said), await holder.say(*said)]
+    tables = ("steps", "waits", "events", "signals", "deliveries")
+    before = [await value(store.database, f"SELECT count(*) FROM {table}") for table in tables]
+    answers += [await holder.say(message) for message in said]
+
+    assert [await value(store.database, f"SELECT count(*) FROM {table}") for table in tables] == before
+    assert acknowledged(answers[0]) == acknowledged(answers[1]) == [message.n for message in said]
+    assert sorted(number for answer in answers[2:] for number in acknowledged(answer)) == acknowledged(answers[0])
+    assert await value(store.database, "SELECT count(*) FROM runs WHERE parent_run_id = $1", UUID(run_id)) == 1
+    # The one that failed for good is told each time: its holder waits for that.
+    assert all("c" in [memo.id for part in answer if isinstance(part, Settled) for memo in part.memo]
+               for answer in (answers[0], answers[1], answers[4]))  # fmt: skip
+
+
+async def test_a_result_never_changes(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.done(run_id, "a", 1))
+    await holder.say(messages.done(run_id, "a", 2), messages.failed(run_id, "a"), messages.withdrawn(run_id, "a"))
+
+    step = await step_row(store.database, run_id, "a")
+    assert (step["status"], step["output"]) == ("completed", b"1")
+
+
+async def test_a_holder_that_lost_its_lease_writes_nothing(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await store.committer.submit(HolderLost(UUID(run_id), holder.lease_id))
+    second = await Holder.connect(store)
+    await second.take()
+    answer = await holder.say(messages.done(run_id, "a"), messages.completed(run_id))
+
+    assert [type(message) for message in answer] == [DropRun]
+    assert (await run_row(store.database, run_id))["lease_id"] == second.lease_id
+    assert await select(store.database, "SELECT 1 FROM steps") == []
+
+
+async def test_a_message_that_cannot_be_written_is_refused_alone(store: Store) -> None:
+    holder, run_id = await hold(store)
+    good, bad, after = messages.done(run_id, "a"), messages.done(run_id, "\0"), messages.done(run_id, "b")
+    answer = await holder.say(good, bad, after)
+
+    assert acknowledged(answer) == [good.n, after.n]
+    assert [message.n for message in answer if isinstance(message, Refused)] == [bad.n]
+
+
+async def test_a_connected_holder_is_told_of_a_message_that_cannot_be_written(store: Store) -> None:
+    holder, run_id = await hold(store)
+    bad = messages.done(run_id, "\0")
+    store.committer.put(1, holder.lease_id, bad)
+    await holder.say(messages.done(run_id, "a"))
+
+    assert [message.n for message in holder.told if isinstance(message, Refused)] == [bad.n]
+
+
+async def test_a_run_does_not_park_where_its_only_wait_was_refused(store: Store) -> None:
+    holder, run_id = await hold(store)
+    answer = await holder.say(messages.sleeps(run_id, "\0"), messages.parked(run_id))
+
+    assert [type(message) for message in answer] == [Refused]
+    assert await status_of(store.database, run_id) == "running"
+
+
+async def test_messages_of_one_run_are_written_all_or_none_where_the_queue_is_full(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, run_id = await hold(store)
+    monkeypatch.setattr(limits, "COMMIT_QUEUE", 0)
+    with pytest.raises(Overloaded, match="COMMIT_QUEUE"):
+        await holder.say(messages.done(run_id, "a"), messages.completed(run_id))
+    monkeypatch.undo()
+    await holder.say(messages.done(run_id, "b"))
+
+    assert await status_of(store.database, run_id) == "running"
+    assert [row["id"] for row in await select(store.database, "SELECT id FROM steps")] == ["b"]
+
+
+async def test_a_write_outlives_the_loss_of_its_connection(store: Store) -> None:
+    holder, run_id = await hold(store)
+    message = messages.done(run_id, "a")
+    async with locked(store.database, "SELECT 1 FROM runs FOR UPDATE") as other:
+        saying = asyncio.create_task(holder.say(message))
+        (blocked,) = await until_blocked(other)
+        await other.execute("SELECT pg_terminate_backend($1)", blocked)
+
+    assert acknowledged(await saying) == [message.n]
+
+
+async def test_a_deadline_wakes_a_parked_run_and_its_next_holder_knows(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.done(run_id, "a", 1), messages.sleeps(run_id, "nap", 60), messages.parked(run_id))
+    await fire_deadlines(store, timedelta(seconds=59))
+    assert await status_of(store.database, run_id) == "waiting"
+    await fire_deadlines(store, timedelta(seconds=1))
+    start = await holder.take()
+
+    assert [(memo.id, memo.status) for memo in start.memo] == [("a", "completed"), ("nap", "completed")]
+    assert start.settled == 1
+    await holder.say(messages.completed(run_id))
+
+
+async def test_the_holder_of_a_run_is_told_of_a_deadline(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60))
+    await fire_deadlines(store, timedelta(seconds=60))
+
+    assert holder.told[-1] == Settled(run_id=run_id, memo=holder.told[-1].memo, settled=1)  # type: ignore[union-attr]
+    assert holder.settled(run_id) == ["nap"]
+
+
+async def test_a_parking_that_crosses_a_deadline_is_not_taken(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60))
+    await fire_deadlines(store, timedelta(seconds=60))
+
+    assert await holder.say(messages.parked(run_id, settled=0)) == []
+    assert await status_of(store.database, run_id) == "running"
+    await holder.say(messages.sleeps(run_id, "second nap", 60), messages.parked(run_id, settled=1))
+    assert await status_of(store.database, run_id) == "waiting"
+
+
+async def test_what_another_server_settled_is_told_with_the_next_commit(store: Store, second_store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60), messages.failed(run_id, "flaky"))
+    second_store.database.advance(timedelta(seconds=60))
+    await fire_deadlines(second_store)
+    assert holder.settled(run_id) == []
+    holder.told.clear()
+    message = messages.done(run_id, "a")
+    await holder.say(message)
+
+    assert holder.told[0] == Committed(run_id=run_id, n=[message.n], group=holder.told[0].group)  # type: ignore[union-attr]
+    assert sorted(holder.settled(run_id)) == ["flaky", "nap"]
+    assert isinstance(holder.told[1], Settled)
+    assert holder.told[1].settled == 2
+
+
+async def test_a_backoff_that_still_runs_is_no_news(store: Store, second_store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 1), messages.failed(run_id, "flaky", retry_after_seconds=60))
+    second_store.database.advance(timedelta(seconds=30))
+    store.database.advance(timedelta(seconds=90))  # whatever this server's clock may make of it
+    await fire_deadlines(second_store)
+    await holder.say(messages.done(run_id, "a"))
+
+    assert holder.settled(run_id) == ["nap"]
+
+
+async def test_a_holder_that_came_back_is_told_everything_once(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60))
+    await fire_deadlines(store, timedelta(seconds=60))
+    holder.told.clear()
+    store.holders.expect(holder.lease_id, UUID(run_id))
+    await holder.say(messages.done(run_id, "a"))
+    assert holder.settled(run_id) == ["nap"]
+    await holder.say(messages.done(run_id, "b"))
+    assert holder.settled(run_id) == ["nap"]
+
+
+async def test_a_holder_that_came_back_learns_the_count_where_there_is_no_news(store: Store) -> None:
+    holder, run_id = await hold(store)
+    store.holders.expect(holder.lease_id, UUID(run_id))
+    holder.told.clear()
+    await holder.say(messages.done(run_id, "a"))
+
+    assert holder.told[-1] == Settled(run_id=run_id, memo=[], settled=0)
+    assert store.holders.told(holder.lease_id, UUID(run_id)) == 0
+
+
+async def test_the_end_of_a_run_closes_all_that_it_left_open(store: Store) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    await holder.say(
+        messages.started(run_id, "runs"),
+        messages.failed(run_id, "retries"),
+        messages.sleeps(run_id, "nap"),
+        messages.awaits_signal(run_id, "gate", "s"),
+        messages.done(run_id, "done"),
+    )
+    await holder.say(messages.completed(run_id, "out"))
+
+    run = await run_row(store.database, run_id)
+    assert (run["status"], run["output"], run["lease_id"]) == ("completed", b'"out"', None)
+    statuses = {row["id"]: row["status"] for row in await select(store.database, "SELECT id, status FROM steps")}
+    assert statuses == {
+        "runs": "cancelled",
+        "retries": "cancelled",
+        "nap": "cancelled",
+        "gate": "cancelled",
+        "done": "completed",
+    }
+    assert await waits_of(store.database, run_id) == []
+    assert await select(store.database, "SELECT 1 FROM signals") == []
+
+
+async def test_a_child_and_the_step_that_waits_for_it_are_one_fact_and_its_end_wakes_its_parent(store: Store) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    await holder.say(messages.invokes(run_id, "sub", "child", {"a": 1}), messages.parked(run_id))
+    child = await holder.take("child")
+    row = await run_row(store.database, child.run_id)
+    assert (str(row["parent_run_id"]), row["parent_step_id"], row["depth"]) == (run_id, "sub", 1)
+    assert bytes(child.event.data) == b'{"a":1}'
+    await holder.say(messages.completed(child.run_id, "out"))
+    start = await holder.take()
+
+    (memo,) = start.memo
+    assert (memo.status, bytes(memo.output), memo.child_run_id) == ("completed", b'"out"', child.run_id)
+
+
+async def test_a_body_that_raised_is_due_after_its_backoff(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.body_failed(run_id, retry_after_seconds=30))
+    assert await holder.claim() == []
+    store.database.advance(timedelta(seconds=30))
+    start = await holder.take()
+
+    assert start.attempt == 1
+    assert isinstance(start, StartRun)
+
+
+async def test_a_body_that_raised_for_good_fails_its_run_with_its_error(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.body_failed(run_id, retries=0))
+
+    run = await run_row(store.database, run_id)
+    assert (run["status"], run["attempt"]) == ("failed", 1)
+    assert b"ValueError" in run["error"]
+
+
+async def test_a_deadline_of_an_earlier_backoff_does_not_cut_the_next_one_short(store: Store) -> None:
+    holder, run_id = await hold(store)
+    key = StepKey(UUID(run_id), "flaky", 0)
+    await holder.say(messages.failed(run_id, "flaky", retry_after_seconds=1))
+    await fire_deadlines(store, timedelta(seconds=1))
+    await holder.say(messages.failed(run_id, "flaky", attempts=2, retry_after_seconds=60))
+
+    # A timer of another server that had read the first deadline comes late.
+    assert not await store.committer.submit(DeadlineReached(key))
+    assert await waits_of(store.database, run_id) == ["flaky"]
+
+
+async def test_unknown_runs_and_waits_are_nothing_to_do(store: Store) -> None:
+    assert await store.committer.submit_all([Cancelled(uuid4()), DeadlineReached(StepKey(uuid4(), "a", 0))]) == [
+        False,
+        False,
+    ]
+
+
+async def test_a_room_is_waited_for_by_those_who_can_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, run_id = await hold(store)
+    monkeypatch.setattr(limits, "COMMIT_QUEUE", 1)
+    arrivals = [Cancelled(UUID(run_id)) for _ in range(5)]
+    results = await asyncio.gather(*(store.committer.submit_all([arrival]) for arrival in arrivals))
+
+    assert results == [[True]] * 5
+
+
+async def test_a_step_that_ran_says_how_long(store: Store) -> None:
+    holder, run_id = await hold(store)
+    message = messages.done(run_id, "a")
+    await holder.say(type(message)(run_id=run_id, n=message.n, id="a", index=0, op="run", elapsed_ms=1500))
+
+    step = await step_row(store.database, run_id, "a")
+    assert step["ended_at"] - step["started_at"] == timedelta(seconds=1.5)
+
+
+async def test_a_try_keeps_the_error_of_the_one_before(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.failed(run_id, "flaky", retry_after_seconds=1))
+    await fire_deadlines(store, timedelta(seconds=1))
+    assert b"ValueError" in (await step_row(store.database, run_id, "flaky"))["error"]
+    await holder.say(messages.done(run_id, "flaky", attempts=2))
+
+    step = await step_row(store.database, run_id, "flaky")
+    assert (step["status"], step["attempts"], step["error"]) == ("completed", 2, None)
+
+
+async def test_the_runs_of_a_workspace_are_out_of_anothers_reach(store: Store) -> None:
+    _, run_id = await hold(store)
+    await change(store.database, "INSERT INTO workspaces (name) VALUES ('other')")
+    intruder = await Holder.connect(store, workspace_id=2)
+    answer = await intruder.say(messages.done(run_id, "a"), messages.completed(run_id))
+
+    assert [type(message) for message in answer] == [DropRun]
+    assert await status_of(store.database, run_id) == "running"
+
+
+async def test_a_child_of_another_workspaces_function_is_unknown(store: Store) -> None:
+    await change(store.database, "INSERT INTO workspaces (name) VALUES ('other')")
+    await serve(store, "theirs", workspace_id=2)
+    holder, run_id = await hold(store)
+    await holder.say(messages.invokes(run_id, "sub", "theirs"))
+
+    assert await step_status(store.database, run_id, "sub") == "failed"

@@ -1,0 +1,1 @@
+"""The starter templates, as a user gets them."""
