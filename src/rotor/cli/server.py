@@ -34,5 +34,4 @@ def server(*, host: str, port: int, public_url: str | None) -> None:
     dsn, schema = database_url(), database_schema()
     check_migrated(dsn, schema)
     config = ServerConfig(database_url=dsn, schema=schema, host=host, port=port, public_url=public_url)
-    click.echo(f"Serving on {config.url}. Ctrl-C stops.")
-    run_loop(run(config))
+    run_loop(run(config, ready=lambda: click.echo(f"Serving on {config.url}. Ctrl-C stops.")))

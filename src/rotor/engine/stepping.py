@@ -43,7 +43,7 @@ def decide_step(run: Run, message: StepMessage, fresh_id: UUID, known: Known, ji
         case StepDone():
             return _done(run, key, message, fresh_id, known)
         case StepStarted():
-            put = PutStep(key, "run", "running", attempts=message.attempts)
+            put = PutStep(key, "run", "running", attempts=message.attempts, elapsed_ms=message.elapsed_ms)
             return Decision(run, [put], [message.n] if message.n else [])
         case StepFailed():
             return _failed(run, key, message, known, jitter)

@@ -108,6 +108,8 @@ class StepStarted(Struct, frozen=True, tag_field="type", tag="step_started"):
     attempts: int
     n: int = 0
     at_most_once: bool = False
+    elapsed_ms: int = 0
+    """How long ago it began."""
 
 
 class StepDone(Struct, frozen=True, tag_field="type", tag="step_done"):

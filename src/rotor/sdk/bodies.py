@@ -198,7 +198,13 @@ class Bodies:
         for call, (began, attempts) in self._running.items():
             left = began + SHOWN_AFTER_SECONDS - now
             if attempts > 0 and left <= 0:
-                started = StepStarted(run_id=self._calls.outbox.run_id, id=call.id, index=call.index, attempts=attempts)
+                started = StepStarted(
+                    run_id=self._calls.outbox.run_id,
+                    id=call.id,
+                    index=call.index,
+                    attempts=attempts,
+                    elapsed_ms=round((now - began) * 1000),
+                )
                 self._calls.outbox.mention(started)
                 self._running[call] = (began, 0)
             elif attempts > 0:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -154,14 +154,15 @@ def _bind(config: ServerConfig) -> socket.socket:
     return listening
 
 
-async def run(config: ServerConfig) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+async def run(config: ServerConfig, *, ready: Callable[[], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; `ready` is called once requests are answered."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     server = Server(config)
     await server.start()
+    ready()
     try:
         await stopping.wait()
     finally:

@@ -12,13 +12,13 @@ from itertools import islice
 from rotor import limits
 from rotor.protocol.messages import CancelRun, Settled
 from rotor.services.loop import Loop
+from rotor.store.changes import PULSE_SECONDS
 from rotor.store.database import Record
 from rotor.store.steps import memo_of_row
 from rotor.store.store import Store
 
 __all__ = ["Pulse"]
 
-EVERY = 1.0
 SOONEST = 0.05
 """Something that comes due before the next beat brings it forward, to this at the nearest."""
 
@@ -45,11 +45,11 @@ class Pulse(Loop):
         ):
             if due:
                 wake.set()
-        if pulse["deadline_seconds"] is not None and pulse["deadline_seconds"] <= EVERY:
+        if pulse["deadline_seconds"] is not None and pulse["deadline_seconds"] <= PULSE_SECONDS:
             changes.deadline_in(pulse["deadline_seconds"])
         await self._tell_holders()
         next_seconds = pulse["next_seconds"]
-        return EVERY if next_seconds is None else min(max(next_seconds, SOONEST), EVERY)
+        return PULSE_SECONDS if next_seconds is None else min(max(next_seconds, SOONEST), PULSE_SECONDS)
 
     async def _tell_holders(self) -> None:
         """Some of the held runs at a time, so that the question stays small."""

@@ -10,7 +10,10 @@ import asyncio
 from collections import defaultdict
 from uuid import UUID
 
-__all__ = ["Changes"]
+__all__ = ["PULSE_SECONDS", "Changes"]
+
+PULSE_SECONDS = 1.0
+"""How often each server looks for what nobody has told it of."""
 
 
 class Changes:
@@ -31,6 +34,11 @@ class Changes:
         """A wait was parked whose deadline is that far away."""
         if asyncio.get_running_loop().time() + seconds < self.timers_look_at:
             self.deadline.set()
+
+    def queued_in(self, seconds: float) -> None:
+        """Some run will be due so soon; what is further away than a beat of the pulse is left to that."""
+        if seconds <= PULSE_SECONDS:
+            asyncio.get_running_loop().call_later(seconds, self.queued.set)
 
     def run_changed(self, run_id: UUID) -> None:
         """Wake the streams of one run."""

@@ -169,6 +169,8 @@ class Committer:
         """Wake whoever in this process acts on what was committed."""
         if written.queued:
             self._changes.queued.set()
+        if written.due_seconds is not None:
+            self._changes.queued_in(written.due_seconds)
         if written.looks:
             self._changes.delivered.set()
         if written.deadline_seconds is not None:

@@ -86,6 +86,7 @@ def _problems(message: RunMessage) -> Problems:
     match message:
         case StepStarted():
             yield from _count("attempts", message.attempts, COUNT_MAX)
+            yield from _count("elapsed_ms", message.elapsed_ms, COUNT_MAX)
         case StepDone():
             yield from _done(message)
         case StepFailed():

@@ -27,6 +27,8 @@ class Written:
     looks: bool = False
     """Events or waits have a look to be done."""
     queued: bool = False
+    due_seconds: float | None = None
+    """How far away the nearest try of a body is that has to wait."""
 
 
 async def write(connection: Connection, outcome: Outcome, signals_known: frozenset[tuple[int, str]]) -> Written:
@@ -193,4 +195,7 @@ async def _update_runs(connection: Connection, outcome: Outcome, written: Writte
     ended = [run.id for run in runs if run.ended]
     if ended:
         await connection.execute("close_steps", ended, limits.SIGNAL_KEPT)
-    written.queued |= any(run.status == "queued" for run in runs)
+    due = [run.due_seconds or 0 for run in runs if run.status == "queued"]
+    if due:
+        written.queued |= min(due) <= 0
+        written.due_seconds = min((seconds for seconds in due if seconds > 0), default=None)
