@@ -1,9 +1,10 @@
-"""A real Postgres for every test that wants one: one server a session, one schema a test."""
+"""A real Postgres for every test that wants one: one server a session, one empty schema a test."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +16,27 @@ from rotor.store.database import Database
 from rotor.store.migrate import migrate
 
 numbers = count(1)
+spare: list[str] = []
+"""Schemas of earlier tests that are empty again: to make one takes longer than most tests."""
+
+EMPTY = """
+DO $$
+DECLARE name text;
+BEGIN
+    DELETE FROM functions;
+    DELETE FROM api_keys;
+    DELETE FROM signing_keys;
+    DELETE FROM workspaces WHERE id > 1;
+    FOR name IN SELECT tablename FROM pg_tables
+                WHERE schemaname = current_schema() AND tablename NOT IN ('migrations', 'workspaces') LOOP
+        EXECUTE format('DELETE FROM %I', name);
+    END LOOP;
+    FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = current_schema() LOOP
+        EXECUTE format('ALTER SEQUENCE %I RESTART', name);
+    END LOOP;
+    ALTER SEQUENCE workspaces_id_seq RESTART WITH 2;
+END $$
+"""
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +48,7 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given
+        asyncio.run(drop(given, spare))
         return
     volatile = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
     postgres = Postgres(tmp_path_factory.mktemp("postgres"), settings=volatile)
@@ -41,21 +64,52 @@ async def clean_schema(dsn: str) -> AsyncIterator[str]:
     """The name of a schema that does not exist yet, and is dropped after the test."""
     name = f"test_{os.getpid()}_{next(numbers)}"
     yield name
+    await drop(dsn, [name])
+
+
+async def drop(dsn: str, schemas: Iterable[str]) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("SET client_min_messages = warning")
-        await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+        for name in schemas:
+            await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
     finally:
         await connection.close()
 
 
 @pytest.fixture
-async def database(dsn: str, clean_schema: str) -> AsyncIterator[Database]:
-    """A pool on a fresh schema with every migration applied."""
-    await migrate(dsn, schema=clean_schema)
-    pool = await Database.connect(dsn, schema=clean_schema)
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """A pool on an empty schema with every migration applied: a fresh one, or that of an earlier test, emptied."""
+    if spare:
+        name = spare.pop()
+    else:
+        name = f"test_{os.getpid()}_{next(numbers)}"
+        await migrate(dsn, schema=name)
+    pool = await Database.connect(dsn, schema=name)
+    made_of = await shape(pool)
     yield pool
+    if reusable := await shape(pool) == made_of:
+        async with pool.connection() as connection:
+            await connection.raw.execute(EMPTY)
+        spare.append(name)
     await pool.close()
+    if not reusable:
+        await drop(dsn, [name])
+
+
+async def shape(database: Database) -> object:
+    """Differs for a schema whose tables, functions or migrations a test has changed."""
+    async with database.connection() as connection:
+        try:
+            return await connection.raw.fetchrow(
+                """
+                SELECT (SELECT applied FROM migrations),
+                       (SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace),
+                       (SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace)
+                """
+            )
+        except asyncpg.PostgresError:
+            return None
 
 
 @pytest.fixture

@@ -1,0 +1,256 @@
+"""A run that is served over HTTP is invoked by a signed post, and whatever becomes of the post, the run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from rotor import limits
+from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
+from rotor.protocol.signing import verify
+from rotor.services.invoker import Invoker
+from rotor.store.claims import claim_invocations
+from rotor.store.signing_keys import SigningKeys
+from rotor.store.store import Store
+from tests import messages
+from tests.store.actors import begin, fire_deadlines, serve
+from tests.store.tables import run_row, select, status_of, step_status
+
+Answer = Callable[[web.Request, Invocation], Awaitable[web.StreamResponse]]
+
+
+class App:
+    """An app behind HTTP that answers as it is told, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = says()
+        self.requests: list[tuple[bytes, dict[str, str]]] = []
+        self.url = ""
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.requests.append((body, dict(request.headers)))
+        return await self.answer(request, msgspec.json.decode(body, type=Invocation))
+
+
+def says(*made: Callable[[str], RunMessage]) -> Answer:
+    """An answer that holds one message of each maker, about the invoked run."""
+
+    async def answer(_: web.Request, invocation: Invocation) -> web.StreamResponse:
+        result = InvocationResult(messages=[make(invocation.run.run_id) for make in made])
+        return web.Response(body=msgspec.json.encode(result))
+
+    return answer
+
+
+def status(code: int, text: str = "") -> Answer:
+    async def answer(_: web.Request, __: Invocation) -> web.StreamResponse:
+        return web.Response(status=code, text=text)
+
+    return answer
+
+
+async def breaks_off(request: web.Request, _: Invocation) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+@pytest.fixture
+async def app(store: Store) -> AsyncIterator[App]:
+    app = App()
+    application = web.Application()
+    application.router.add_post("/api/rotor", app.serve)
+    async with TestServer(application) as server:
+        app.url = str(server.make_url("/api/rotor"))
+        await serve(store, "f", serve_url=app.url)
+        yield app
+
+
+@pytest.fixture
+async def invoker(store: Store) -> AsyncIterator[Invoker]:
+    invoker = Invoker(store, SigningKeys(store.database), public_url="https://rotor.example.com/")
+    yield invoker
+    await invoker.stop()
+
+
+async def invoke(store: Store, invoker: Invoker, run_id: UUID | None = None) -> UUID:
+    """Invoke a fresh run, or the one that is due, and return its id when the post is over."""
+    run_id = run_id or await begin(store)
+    for claimed in await claim_invocations(store.database, count=1):
+        invoker.start(claimed)
+    while tasks := [task for task in asyncio.all_tasks() if task.get_name().startswith("rotor invoke")]:
+        await asyncio.wait(tasks)
+    return run_id
+
+
+async def leases(store: Store) -> int:
+    return len(await select(store.database, "SELECT 1 FROM leases"))
+
+
+async def test_an_invocation_is_signed_and_says_where_its_checkpoints_go(
+    store: Store, app: App, invoker: Invoker
+) -> None:
+    app.answer = says(messages.completed)
+    run_id = await invoke(store, invoker)
+    ((body, headers),) = app.requests
+    keys = await SigningKeys(store.database).ensure(1)
+
+    verify(body, headers, keys=keys, now=time.time())
+    invocation = msgspec.json.decode(body, type=Invocation)
+    assert invocation.checkpoint_url == f"https://rotor.example.com/v1/checkpoints/{run_id}"
+    assert invocation.run.event.name == "start f"
+
+
+async def test_what_the_app_answers_is_written_and_the_lease_is_given_back(
+    store: Store, app: App, invoker: Invoker
+) -> None:
+    app.answer = says(lambda run: messages.done(run, "a", 1), lambda run: messages.completed(run, "out"))
+    run_id = await invoke(store, invoker)
+    row = await run_row(store.database, run_id)
+
+    assert (row["status"], row["output"]) == ("completed", b'"out"')
+    assert await step_status(store.database, run_id, "a") == "completed"
+    assert await leases(store) == 0
+    assert invoker.alive() == []
+
+
+async def test_a_run_parks_and_is_invoked_again_with_its_memo(store: Store, app: App, invoker: Invoker) -> None:
+    app.answer = says(lambda run: messages.sleeps(run, "nap", 0), messages.parked)
+    run_id = await invoke(store, invoker)
+    assert await status_of(store.database, run_id) == "waiting"
+    await fire_deadlines(store)
+    app.answer = says(messages.completed)
+    await invoke(store, invoker, run_id)
+
+    again = msgspec.json.decode(app.requests[1][0], type=Invocation)
+    assert [(memo.id, memo.status) for memo in again.run.memo] == [("nap", "completed")]
+    assert await status_of(store.database, run_id) == "completed"
+
+
+async def test_a_parking_that_a_deadline_overtook_is_invoked_again_at_once(
+    store: Store, app: App, invoker: Invoker
+) -> None:
+    app.answer = says(lambda run: messages.invokes(run, "sub", "unknown"), messages.parked)
+    run_id = await invoke(store, invoker)
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], row["losses"]) == ("queued", 0)
+    assert row["due_at"] <= row["created_at"] + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("answer", [status(503), status(404), status(500, "no")], ids=["503", "404", "500"])
+async def test_an_app_that_does_not_take_the_run_is_tried_again_later_and_no_loss_is_counted(
+    store: Store, app: App, invoker: Invoker, answer: Answer
+) -> None:
+    app.answer = answer
+    run_id = await invoke(store, invoker)
+    row = await run_row(store.database, run_id)
+
+    assert (row["status"], row["losses"]) == ("queued", 0)
+    assert await claim_invocations(store.database, count=1) == []
+    store.database.advance(timedelta(seconds=2))
+    app.answer = says(messages.completed)
+    await invoke(store, invoker, run_id)
+    assert await status_of(store.database, run_id) == "completed"
+
+
+async def test_an_app_that_nobody_answers_for_is_tried_again_at_growing_intervals(
+    store: Store, invoker: Invoker
+) -> None:
+    await serve(store, "f", serve_url="http://127.0.0.1:9/api/rotor")
+    run_id = await begin(store)
+    waits = []
+    for _ in range(9):
+        await invoke(store, invoker, run_id)
+        due = await select(store.database, "SELECT extract(epoch FROM due_at - rotor_now())::float8 AS due FROM runs")
+        waits.append(due[0]["due"])
+        store.database.advance(timedelta(seconds=waits[-1] + 0.01))
+
+    assert waits[0] <= 1
+    assert 7 <= waits[3] <= 8
+    assert 55 <= waits[-1] <= 60
+    assert (await run_row(store.database, run_id))["losses"] == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [breaks_off, says(), says(lambda run: messages.done(run, "a" * 300)), status(200, "not json"), status(200, "{}")],
+    ids=["breaks off", "says nothing", "says what is refused", "talks nonsense", "says no messages"],
+)
+async def test_an_app_that_breaks_off_has_lost_the_run(
+    store: Store, app: App, invoker: Invoker, answer: Answer
+) -> None:
+    app.answer = answer
+    run_id = await invoke(store, invoker)
+    row = await run_row(store.database, run_id)
+
+    assert (row["status"], row["losses"]) == ("queued", 1)
+    assert await leases(store) == 0
+
+
+async def test_an_app_that_never_gets_anywhere_fails_its_run(store: Store, app: App, invoker: Invoker) -> None:
+    app.answer = says()
+    run_id = await begin(store)
+    for _ in range(limits.LOSSES):
+        await invoke(store, invoker, run_id)
+        store.database.advance(timedelta(minutes=1))
+
+    row = await run_row(store.database, run_id)
+    assert row["status"] == "failed"
+    assert len(app.requests) == limits.LOSSES
+
+
+async def test_an_app_answers_for_its_own_run_alone(store: Store, app: App, invoker: Invoker) -> None:
+    other = await begin(store)
+    await claim_invocations(store.database, count=1)
+    app.answer = says(lambda _: messages.completed(other))
+    run_id = await invoke(store, invoker)
+
+    assert await status_of(store.database, other) == "running"
+    assert (await run_row(store.database, run_id))["losses"] == 1
+
+
+async def test_a_failure_of_its_own_is_logged_and_the_run_goes_on_when_its_lease_runs_out(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.answer = says(messages.completed)
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("something nobody thought of")
+
+    monkeypatch.setattr(store.committer, "exchange", fail)
+    run_id = await invoke(store, invoker)
+    await asyncio.sleep(0)
+
+    assert "goes on once the lease runs out" in caplog.text
+    assert await status_of(store.database, run_id) == "running"
+    assert invoker.alive() == []
+
+
+async def test_stopping_breaks_off_what_is_in_flight(store: Store, app: App, invoker: Invoker) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: web.Request, __: Invocation) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app.answer = never
+    await begin(store)
+    (claimed,) = await claim_invocations(store.database, count=1)
+    invoker.start(claimed)
+    await asked.wait()
+    assert invoker.alive() == [claimed.lease_id]
+    await invoker.stop()
+
+    assert invoker.alive() == []

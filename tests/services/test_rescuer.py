@@ -1,0 +1,68 @@
+"""The rescuer takes up what dead servers and dead holders left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rotor import limits
+from rotor.services.rescuer import ORPHANS_EVERY, Rescuer
+from rotor.store.store import Store
+from tests import messages
+from tests.store.actors import Holder, begin, hold, serve
+from tests.store.tables import change, select, status_of, step_row, value
+
+
+async def test_with_nothing_left_behind_the_rescuer_looks_again_at_its_own_pace(store: Store) -> None:
+    assert await Rescuer(store).tick() == ORPHANS_EVERY
+
+
+async def test_runs_of_a_lease_that_ran_out_are_given_to_another_and_the_lease_is_forgotten(store: Store) -> None:
+    await serve(store, "f")
+    for _ in range(3):
+        await begin(store)
+    holder = await Holder.connect(store, lasting=False)
+    await holder.claim()
+    await Rescuer(store).tick()
+    assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'running'") == 3
+    store.database.advance(limits.LEASE)
+    await Rescuer(store).tick()
+
+    assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'queued'") == 3
+    assert await select(store.database, "SELECT 1 FROM leases") == []
+
+
+async def test_more_than_a_batch_is_rescued_round_after_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BATCH", 2)
+    await serve(store, "f")
+    for _ in range(5):
+        await begin(store)
+    holder = await Holder.connect(store, lasting=False)
+    await holder.claim()
+    store.database.advance(limits.LEASE)
+    rescuer = Rescuer(store)
+
+    assert [await rescuer.tick() for _ in range(3)] == [0, 0, ORPHANS_EVERY]
+    assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'queued'") == 5
+
+
+async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id))
+    await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+    await Rescuer(store).tick()
+    assert await status_of(store.database, run_id) == "waiting", "its server is given a moment"
+    store.database.advance(timedelta(seconds=1))
+    await Rescuer(store).tick()
+
+    assert (await step_row(store.database, run_id, "gate"))["output"] == b"1"
+
+
+async def test_a_cancellation_whose_server_died_is_carried_out(store: Store) -> None:
+    await serve(store, "f")
+    run_id = await begin(store)
+    await change(store.database, "UPDATE runs SET cancel_requested_at = rotor_now()")
+    await Rescuer(store).tick()
+
+    assert await status_of(store.database, run_id) == "cancelled"

@@ -1,0 +1,391 @@
+"""A worker is greeted, has its messages committed, and keeps what it holds over lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from rotor import limits
+from rotor.protocol.messages import Goodbye, Heartbeat, RunMessage
+from rotor.services import workers as services_workers
+from rotor.services.keeper import Keeper
+from rotor.services.workers import Workers
+from rotor.store import functions, leases
+from rotor.store.claims import claim_runs
+from rotor.store.store import Store
+from tests import messages
+from tests.services.fake_worker import FakeWorker, hello
+from tests.store.actors import begin
+from tests.store.tables import change, run_row, select, status_of, step_status, value
+
+
+async def give_run(store: Store, worker: FakeWorker, function_id: str = "f") -> str:
+    """Start a run and hand it to the worker, as the dispatcher does; its id."""
+    await begin(store, function_id)
+    connection = worker.connection
+    starts = await claim_runs(
+        store.database,
+        workspace_id=1,
+        lease_id=connection.lease_id,
+        connection=connection.number,
+        function_ids=[function_id],
+        count=1,
+    )
+    store.holders.deliver(connection.lease_id, starts)
+    await worker.hears("start_run", len(worker.all_of("start_run")) + 1)
+    return starts[0].run_id
+
+
+class NoInvoker:
+    """Nothing is served over HTTP."""
+
+    def alive(self) -> list[Any]:
+        return []
+
+
+async def keep(store: Store, workers: Workers) -> None:
+    await Keeper(store, workers, NoInvoker()).tick()  # type: ignore[arg-type]
+
+
+# --- the greeting
+
+
+async def test_a_worker_is_welcomed_and_its_functions_are_registered(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f", "g", slots=7))
+
+    welcome = await worker.hears("welcome")
+    assert welcome.heartbeat_seconds == limits.HEARTBEAT.total_seconds()
+    assert [one.id for one in (await functions.page(store.database, 1)).items] == ["f", "g"]
+    assert await value(store.database, "SELECT slots FROM leases") == 7
+    await worker.leave()
+    assert workers.connections == {}
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ('[{"type":"heartbeat"}]', "hello"),
+        ("[]", "hello"),
+        ("not json", "malformed"),
+        ('[{"type":"hello"}]', "missing"),
+    ],
+)
+async def test_who_does_not_begin_with_a_hello_is_refused(workers: Workers, frame: str, reason: str) -> None:
+    worker = await FakeWorker(workers).connect()
+    worker.say_text(frame)
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.REFUSED
+    assert reason in worker.closed[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"protocol": 99}, "protocol 99"),
+        ({"slots": 0}, "WORKER_SLOTS"),
+        ({"slots": limits.WORKER_SLOTS + 1}, "WORKER_SLOTS"),
+        ({"lease_id": "nonsense"}, "UUID"),
+    ],
+)
+async def test_a_greeting_that_cannot_be_taken_is_refused_for_good(
+    store: Store, workers: Workers, changes: dict[str, Any], reason: str
+) -> None:
+    worker = await FakeWorker(workers).connect()
+    worker.say(hello("f", **changes))
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.REFUSED
+    assert reason in worker.closed[1]
+    assert await select(store.database, "SELECT 1 FROM leases") == []
+
+
+async def test_a_worker_whose_functions_cannot_be_registered_is_told_why(workers: Workers) -> None:
+    greeting = hello("f")
+    greeting.manifest.functions.append(greeting.manifest.functions[0])
+    worker = await FakeWorker(workers).connect()
+    worker.say(greeting)
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert "cannot be registered" in worker.closed[1]
+
+
+async def test_a_worker_that_says_nothing_may_try_again(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services_workers, "HELLO_WITHIN", 0.01)
+    worker = await FakeWorker(workers).connect()
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.TRY_AGAIN
+
+
+async def test_a_welcome_that_fails_leaves_no_ghost_behind(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(leases, "held_runs", fail)
+    worker = await FakeWorker(workers).connect()
+    worker.say(hello("f"))
+    with pytest.raises(OSError, match="away"):
+        await worker.gone()
+
+    assert workers.connections == {}
+    assert store.holders.held() == []
+
+
+# --- messages
+
+
+async def test_what_a_worker_says_is_committed_and_acknowledged(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    first, second = messages.done(run_id, "a"), messages.completed(run_id, "out")
+    worker.say(first, second)
+    committed = await worker.hears("committed")
+
+    assert committed.n == [first.n, second.n]
+    assert await status_of(store.database, run_id) == "completed"
+    await worker.leave()
+
+
+async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    good, bad = messages.done(run_id, "a"), messages.done(run_id, "x" * (limits.ID_CHARACTERS + 1))
+    worker.say(bad, good)
+    assert (await worker.hears("committed")).n == [good.n]
+    refused = await worker.hears("refused")
+
+    assert (refused.n, "ID_CHARACTERS" in refused.error.message) == (bad.n, True)
+    await worker.leave()
+
+
+async def test_a_worker_that_talks_nonsense_is_cut_off(store: Store, workers: Workers) -> None:
+    for frame in ('[{"type":"what"}]', '[{"type":"run_completed","run_id":"no-uuid","n":1}]'):
+        worker = await FakeWorker(workers).connect(hello("f"))
+        worker.say_text(frame)
+        await worker.gone()
+        assert worker.closed is not None
+        assert workers.connections == {}
+
+
+async def test_a_second_hello_is_nonsense(workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    worker.say(hello("f"))
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert "second hello" in worker.closed[1]
+
+
+async def test_a_worker_that_does_not_read_is_cut_off(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services_workers, "OUTBOX_MESSAGES", 100)
+    worker = await FakeWorker(workers).connect(hello("f"))
+    worker.reads.clear()
+    connection = worker.connection
+    for _ in range(102):
+        connection.deliver([Goodbye()])
+        await asyncio.sleep(0)
+    worker.reads.set()
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.TRY_AGAIN
+    assert workers.connections == {}
+
+
+# --- leases
+
+
+async def test_a_worker_that_is_heard_keeps_its_lease_and_a_silent_one_does_not(store: Store, workers: Workers) -> None:
+    worker, silent = await FakeWorker(workers).connect(hello("f")), await FakeWorker(workers).connect(hello("f"))
+    silent.connection.heard_at -= 3 * limits.HEARTBEAT.total_seconds()
+    gone = str(silent.connection.lease_id)
+    for _ in range(3):
+        store.database.advance(limits.LEASE / 2)
+        worker.say(Heartbeat())
+        await keep(store, workers)
+
+    left = {
+        str(row["id"]): row["holds"]
+        for row in await select(store.database, "SELECT id, expires_at > rotor_now() AS holds FROM leases")
+    }
+    assert left == {str(worker.connection.lease_id): True, gone: False}
+    await worker.leave()
+    await silent.leave()
+
+
+async def test_a_worker_whose_lease_ran_out_all_the_same_is_cut_off(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    store.database.advance(limits.LEASE * 2)
+    await keep(store, workers)
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.TRY_AGAIN
+
+
+async def test_a_worker_that_is_not_heard_for_as_long_as_a_lease_lasts_is_cut_off(
+    workers: Workers, store: Store
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    worker.connection.heard_at -= limits.LEASE.total_seconds() + 1
+    await keep(store, workers)
+    await worker.gone()
+
+    assert workers.connections == {}
+
+
+async def test_a_worker_that_connects_while_leases_are_kept_is_not_cut_off(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await FakeWorker(workers).connect(hello("f"))
+    extend, late = leases.extend, FakeWorker(workers)
+
+    async def slowly(*arguments: Any) -> Any:
+        await late.connect(hello("f"))
+        return await extend(*arguments)
+
+    monkeypatch.setattr(leases, "extend", slowly)
+    await keep(store, workers)
+
+    assert len(workers.connections) == 2
+    await first.leave()
+    await late.leave()
+
+
+# --- lost connections
+
+
+async def test_a_worker_that_comes_back_goes_on_with_what_it_holds(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
+    message = messages.completed(run_id)
+    again.say(message)
+
+    assert (await again.hears("welcome")).lease_id == lease_id
+    assert (await again.hears("committed")).n == [message.n]
+    assert (await run_row(store.database, run_id))["losses"] == 0
+    await again.leave()
+
+
+async def test_what_a_worker_held_and_has_no_more_is_given_to_others_at_once(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
+    row = await run_row(store.database, run_id)
+
+    assert (row["status"], row["losses"]) == ("queued", 0)
+    await again.leave()
+
+
+async def test_a_worker_whose_lease_is_over_drops_what_it_held(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    store.database.advance(limits.LEASE)
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
+
+    assert (await again.hears("welcome")).lease_id != lease_id
+    assert (await again.hears("drop_run")).run_id == run_id
+    await again.leave()
+
+
+async def test_a_lost_connection_leaves_its_worker_a_moment_to_come_back(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    await worker.leave()
+
+    left = await value(store.database, "SELECT extract(epoch FROM expires_at - rotor_now())::float8 FROM leases")
+    assert left <= services_workers.COMES_BACK_WITHIN.total_seconds()
+
+
+async def test_the_old_connection_of_a_worker_that_came_back_to_another_server_takes_nothing_from_it(
+    store: Store, second_store: Store, workers: Workers
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    lease_id = (await worker.hears("welcome")).lease_id
+    again = await FakeWorker(Workers(second_store)).connect(hello("f", lease_id=lease_id))
+    await worker.leave()
+
+    left = await value(store.database, "SELECT extract(epoch FROM expires_at - rotor_now())::float8 FROM leases")
+    assert left > services_workers.COMES_BACK_WITHIN.total_seconds()
+    await again.leave()
+
+
+async def test_the_old_connection_of_a_worker_that_came_back_to_the_same_server_is_ended(
+    store: Store, workers: Workers
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
+    await worker.gone()
+    again.say(messages.done(run_id, "a"))
+    await again.hears("committed")
+
+    assert list(map(str, workers.connections)) == [lease_id]
+    assert await step_status(store.database, run_id, "a") == "completed"
+    await again.leave()
+
+
+# --- stopping
+
+
+async def test_a_worker_that_drains_takes_nothing_more_and_leaves_no_lease(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    assert worker.connection.free_slots == 9
+    worker.say(Goodbye(), messages.released(run_id))
+    await worker.hears("committed")
+    assert worker.connection.free_slots == 0
+    await worker.leave()
+
+    assert await select(store.database, "SELECT 1 FROM leases") == []
+
+
+async def test_a_server_that_stops_asks_its_workers_to_connect_again_and_leaves_them_their_leases(
+    store: Store, workers: Workers
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    await workers.say_goodbye()
+    await worker.hears("goodbye")
+    await worker.leave()
+
+    left = await value(store.database, "SELECT extract(epoch FROM expires_at - rotor_now())::float8 FROM leases")
+    assert left > services_workers.COMES_BACK_WITHIN.total_seconds()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [messages.done("{run}", "a"), messages.completed("{run}"), messages.sleeps("{run}", "nap")],
+    ids=lambda message: type(message).__name__,
+)
+async def test_a_worker_of_another_workspace_reaches_no_run_of_this_one(
+    store: Store, workers: Workers, message: RunMessage
+) -> None:
+    await change(store.database, "INSERT INTO workspaces (name) VALUES ('other')")
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    intruder = await FakeWorker(workers, workspace_id=2).connect(hello("f"))
+    intruder.say(type(message)(**{**{f: getattr(message, f) for f in message.__struct_fields__}, "run_id": run_id}))
+    assert (await intruder.hears("drop_run")).run_id == run_id
+
+    assert await status_of(store.database, run_id) == "running"
+    assert await select(store.database, "SELECT 1 FROM steps") == []
+    await worker.leave()
+    await intruder.leave()
