@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -86,30 +87,40 @@ async def database(dsn: str) -> AsyncIterator[Database]:
         name = f"test_{os.getpid()}_{next(numbers)}"
         await migrate(dsn, schema=name)
     pool = await Database.connect(dsn, schema=name)
-    made_of = await shape(pool)
+    async with pool.connection() as connection:
+        made_of = await shape(connection.raw)
     yield pool
-    if reusable := await shape(pool) == made_of:
-        async with pool.connection() as connection:
-            await connection.raw.execute(EMPTY)
-        spare.append(name)
     await pool.close()
-    if not reusable:
+    if await emptied(dsn, name, made_of):
+        spare.append(name)
+    else:
         await drop(dsn, [name])
 
 
-async def shape(database: Database) -> object:
+async def emptied(dsn: str, schema: str, made_of: object) -> bool:
+    """Empty a schema for the next test, unless a test has changed what it is made of."""
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
+    try:
+        if await shape(connection) != made_of:
+            return False
+        await connection.execute(EMPTY)
+    finally:
+        await connection.close()
+    return True
+
+
+async def shape(connection: Any) -> object:
     """Differs for a schema whose tables, functions or migrations a test has changed."""
-    async with database.connection() as connection:
-        try:
-            return await connection.raw.fetchrow(
-                """
-                SELECT (SELECT applied FROM migrations),
-                       (SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace),
-                       (SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace)
-                """
-            )
-        except asyncpg.PostgresError:
-            return None
+    try:
+        return await connection.fetchrow(
+            """
+            SELECT (SELECT applied FROM migrations),
+                   (SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace),
+                   (SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace)
+            """
+        )
+    except asyncpg.PostgresError:
+        return None
 
 
 @pytest.fixture

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from rotor import Function
-from tests.conformance.workflows import branches, children, events, faults, limits, schedules, signals, steps, threads
+from tests.conformance.workflows import (
+    branches,
+    children,
+    contract,
+    events,
+    faults,
+    limits,
+    schedules,
+    signals,
+    steps,
+    threads,
+)
 from tests.conformance.workflows import values as typed
 
 __all__ = ["FUNCTIONS"]
 
-MODULES = (steps, faults, events, signals, children, branches, threads, typed, schedules, limits)
+MODULES = (contract, steps, faults, events, signals, children, branches, threads, typed, schedules, limits)
 
 FUNCTIONS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Function)]
