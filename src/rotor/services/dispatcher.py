@@ -82,6 +82,7 @@ class Dispatcher(Loop):
         failed = RunFailed(
             run_id=start.run_id, n=0, error=Error(name="LimitError", message=text), retries=0, retriable=False
         )
+        await self._store.committer.commits.room()
         await self._store.committer.exchange(workspace_id, UUID(start.lease_id), [failed])
 
 

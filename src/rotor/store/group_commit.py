@@ -14,9 +14,8 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
@@ -33,8 +32,7 @@ R = TypeVar("R")
 Done = Callable[[R | BaseException], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Queued(Generic[T, R]):
+class Queued(NamedTuple, Generic[T, R]):
     """A member, and who is told what came of it."""
 
     member: T

@@ -3,7 +3,8 @@
 -- names no path). Left out are the events that its run has taken, and the one that started it. Two ranges of the indexes
 -- event_values_pkey and events_name, each read in order and no further than the page.
 SELECT waits.run_id, waits.step_id, waits.step_index, waits.workspace_id, place.event_id, place.effective_at, place.position,
-       octet_length(events.data) AS size
+       -- Not a join: that could be planned as a scan of the workspace's events for each wait.
+       coalesce((SELECT octet_length(data) FROM events WHERE workspace_id = waits.workspace_id AND id = place.event_id), 0) AS size
 FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::bigint[])
      AS wanted (run_id, step_id, step_index, after_at, after_position)
 JOIN waits ON waits.run_id = wanted.run_id AND waits.step_id = wanted.step_id AND waits.step_index = wanted.step_index
@@ -39,5 +40,4 @@ CROSS JOIN LATERAL (
     ORDER BY effective_at, position
     LIMIT $6
 ) AS place
-JOIN events ON events.workspace_id = waits.workspace_id AND events.id = place.event_id
 ORDER BY waits.run_id, waits.step_id, waits.step_index, place.effective_at, place.position
