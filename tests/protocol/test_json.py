@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import msgspec
@@ -155,15 +154,6 @@ def test_size_is_limited_by_name_before_anything_is_parsed() -> None:
     json.check(b'"' + b"x" * 8 + b'"', payload_bytes_max=10)
     with pytest.raises(PayloadError, match=r"is 11 bytes; the limit is 10 \(PAYLOAD_BYTES\)"):
         json.check(b"\xff" * 11, payload_bytes_max=10)
-
-
-def test_the_check_of_a_large_payload_costs_little_more_than_parsing_it() -> None:
-    text = json.encode([{"id": number, "tags": ["a", "b"], "at": {"x": 1.5}} for number in range(20_000)])
-    started = time.process_time()
-    json.decode(text)
-    parsed = time.process_time()
-    json.check(text)
-    assert time.process_time() - parsed < 5 * (parsed - started) + 0.05
 
 
 def test_a_field_at_fault_is_named() -> None:
