@@ -15,6 +15,7 @@ import pytest
 from rotor.dev.postgres import Postgres
 from rotor.store.database import Database
 from rotor.store.migrate import migrate
+from tests import campaign
 
 numbers = count(1)
 spare: list[str] = []
@@ -127,3 +128,11 @@ async def shape(connection: Any) -> object:
 def data_folder(tmp_path: Path) -> Path:
     """A folder for `rotor dev --data`, with a space in its path."""
     return tmp_path / "data folder"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the fault campaigns did."""
+    if campaign.totals:
+        terminalreporter.section("fault campaigns")
+        for name, number in campaign.totals.items():
+            terminalreporter.write_line(f"{number:>10,} {name}")
