@@ -1,0 +1,66 @@
+"""Ask all questions, or the named ones: `python -m benchmarks [NAME...] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import pkgutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import questions
+from benchmarks.harness.database import check_durable, postgres_in
+from benchmarks.harness.figures import Figure, WrongError
+from benchmarks.harness.floor import measure_floor
+from benchmarks.harness.report import Answer, Report, print_report
+from benchmarks.harness.stage import Stage
+from benchmarks.harness.usage import busy_share, machine_ticks
+from rotor.dev.postgres import Postgres
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(questions.__path__))
+FLOOR_SECONDS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
+    parser.add_argument("--no-floor", action="store_true", help="leave the floor out, and with it the ratios to it")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"no question is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    report = asyncio.run(ask_all(options.names or NAMES, with_floor=not options.no_floor))
+    print_report(report)
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    return 1 if any(answer.wrong for answer in report.answers) else 0
+
+
+async def ask_all(names: list[str], *, with_floor: bool) -> Report:
+    with tempfile.TemporaryDirectory(prefix="rotor-benchmarks-") as folder, postgres_in(Path(folder)) as postgres:
+        await check_durable(postgres.dsn)
+        floor = await measure_floor(postgres, Path(folder), seconds=FLOOR_SECONDS) if with_floor else []
+        answers = [await ask(name, postgres, Path(folder)) for name in names]
+    return Report(at=datetime.now(UTC), floor=floor, answers=answers)
+
+
+async def ask(name: str, postgres: Postgres, folder: Path) -> Answer:
+    """One question on a stage of its own. What was wrong is reported, and no figure of it counts."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    before, figures, wrong = machine_ticks(), list[Figure](), ""
+    try:
+        async with Stage(postgres, folder) as stage:
+            figures = await import_module(f"benchmarks.questions.{name}").ask(stage)
+    except WrongError as error:
+        wrong = str(error)
+    return Answer(name=name, figures=figures, wrong=wrong, machine_busy=busy_share(before, machine_ticks()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

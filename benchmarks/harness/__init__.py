@@ -1,0 +1,1 @@
+"""What every question needs: the processes, what they use, the checks, the figures."""

@@ -1,0 +1,65 @@
+"""Real processes: started, waited for until they are ready, and stopped; their output is kept in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.harness.figures import WrongError
+
+__all__ = ["ROOT", "Program", "free_port", "module"]
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class Program:
+    """One process (`python -m ARGUMENTS`, or any command) whose output goes to `log`."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=dict(environment), stdout=output, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    async def says(self, text: str) -> Program:
+        """Return once `text` stands in its output."""
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.said:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise WrongError(f"{self.name} did not start; it said:\n{self.said[-2_000:]}")
+            await asyncio.sleep(0.02)
+        return self
+
+    async def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def module(*arguments: str) -> list[str]:
+    """The command of a Python module with this interpreter."""
+    return [sys.executable, "-m", *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
