@@ -19,6 +19,15 @@ __all__ = ["Connection", "Database", "Record", "statement"]
 
 Record: TypeAlias = asyncpg.Record
 
+PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Each statement is written for its indexes and planned once a connection: such a plan must not depend on how small the
+tables were at that moment (docs/decisions/0013-plans.md)."""
+
 
 @cache
 def statement(name: str) -> str:
@@ -74,7 +83,7 @@ class Database:
                 "application_name": "rotor",
                 "search_path": schema,
                 "jit": "off",
-                "plan_cache_mode": "force_generic_plan",
+                **PLANS,
                 "idle_in_transaction_session_timeout": "30s",
             },
         )
