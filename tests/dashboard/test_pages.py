@@ -282,7 +282,7 @@ async def test_a_run_of_1000_steps_is_one_quick_page(server: Server, visitor: Br
 async def test_static_files_are_kept_for_good_under_the_name_of_their_content(visitor: Browser) -> None:
     page = (await visitor.get("/dashboard")).text
     paths = set(re.findall(r'"(/dashboard/static/[^"]+)"', page))
-    assert len(paths) == 3
+    assert len(paths) == 4
     for path in paths:
         answered = await visitor.get(path)
         assert answered.status == 200

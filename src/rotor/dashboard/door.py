@@ -28,6 +28,8 @@ __all__ = ["Door", "Forbidden", "Handler", "Visit"]
 log = logging.getLogger("rotor.dashboard")
 
 COOKIE = "rotor_session"
+THEME_COOKIE = "rotor_theme"
+"""Set by shell.js."""
 FORM_FIELDS = 20
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -57,7 +59,7 @@ class Visit:
         return bool(self.form_token)
 
     def page(self, template: str, **values: object) -> Response:
-        return HTMLResponse(self.part(template, **values))
+        return HTMLResponse(self.part(template, theme=theme_of(self.request), **values))
 
     def part(self, template: str, **values: object) -> str:
         return render(template, visit=self, **values)
@@ -83,7 +85,7 @@ class Door:
             try:
                 response = await self._enter(request, handler)
             except Exception as error:
-                response = _told(error)
+                response = _told(request, error)
             return _closed(response)
 
         return endpoint
@@ -91,17 +93,17 @@ class Door:
     async def login_page(self, request: Request) -> Response:
         if not self._login_required or await self._session(request) is not None:
             return _closed(RedirectResponse("/dashboard", 303))
-        return _closed(_login(_next(request.query_params.get("next", "")), ""))
+        return _closed(_login(request, _next(request.query_params.get("next", "")), ""))
 
     async def log_in(self, request: Request) -> Response:
         try:
             form = await self._form(request)
         except Exception as error:
-            return _closed(_told(error))
+            return _closed(_told(request, error))
         to = _next(form.get("next", ""))
         token = await self._sessions.begin(form.get("key", "").strip())
         if token is None:
-            return _closed(_login(to, "This API key is unknown or revoked.", 403))
+            return _closed(_login(request, to, "This API key is unknown or revoked.", 403))
         response = RedirectResponse(to, 303)
         response.set_cookie(
             COOKIE,
@@ -169,13 +171,24 @@ class Door:
 
 def _to_login(request: Request) -> Response:
     if request.method != "GET" or request.url.path.endswith("/live"):
-        return HTMLResponse(render("problem.html", visit=None, status=401, message="Log in first."), 401)
+        return _problem(request, 401, "Log in first.")
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/dashboard/login?next={quote(here, safe='')}", 303)
 
 
-def _login(to: str, problem: str, status: int = 200) -> Response:
-    return HTMLResponse(render("login.html", visit=None, next=to, problem=problem), status)
+def theme_of(request: Request) -> str:
+    """Which of light and dark the reader has chosen; empty: as the system has it."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in ("light", "dark") else ""
+
+
+def _login(request: Request, to: str, problem: str, status: int = 200) -> Response:
+    return HTMLResponse(render("login.html", visit=None, theme=theme_of(request), next=to, problem=problem), status)
+
+
+def _problem(request: Request, status: int, message: str) -> Response:
+    text = render("problem.html", visit=None, theme=theme_of(request), status=status, message=message)
+    return HTMLResponse(text, status)
 
 
 def _next(given: str) -> str:
@@ -184,7 +197,7 @@ def _next(given: str) -> str:
     return given if inside and given.isprintable() and "\\" not in given else "/dashboard"
 
 
-def _told(error: Exception) -> Response:
+def _told(request: Request, error: Exception) -> Response:
     """The page that tells what went wrong; an error that is not foreseen is logged, without its message."""
     if isinstance(error, Forbidden):
         status, message = 403, str(error)
@@ -197,7 +210,7 @@ def _told(error: Exception) -> Response:
     else:
         log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
         status, message = 500, "an error that was not foreseen; the server's log says where"
-    return HTMLResponse(render("problem.html", visit=None, status=status, message=message), status)
+    return _problem(request, status, message)
 
 
 def _closed(response: Response) -> Response:

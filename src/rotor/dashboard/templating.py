@@ -15,7 +15,12 @@ from rotor.dashboard.graph import OPS
 
 __all__ = ["STATIC", "asset", "render"]
 
-STATIC = {"dashboard.css": "text/css", "dashboard.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "shell.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 @cache
