@@ -49,7 +49,9 @@ STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""
 SIGNAL_KEPT: Final = timedelta(hours=24)
 
-# When a worker is given up
+# When a worker or an app is given up
+INVOCATION: Final = timedelta(hours=24)
+"""From the call of a serve app to its whole answer."""
 LEASE: Final = timedelta(seconds=30)
 HEARTBEAT: Final = timedelta(seconds=5)
 LOSSES: Final = 5

@@ -69,6 +69,7 @@ def start(name: str, dsn: str, folder: Path) -> Iterator[Shape]:
         "DATABASE_URL": dsn,
         "ROTOR_SCHEMA": schema,
         "ROTOR_URL": f"http://127.0.0.1:{free_port()}",
+        "ROTOR_ALLOW_OUTBOUND": "127.0.0.1",
         "PYTHONUNBUFFERED": "1",
         FOLDER: str(ledger),
     }

@@ -96,6 +96,7 @@ class Bench:
             "ROTOR_API_KEY": made.key,
             "ROTOR_SIGNING_KEY": made.signing_key,
             "ROTOR_LOG": "info",
+            "ROTOR_ALLOW_OUTBOUND": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
             FOLDER: str(self.ledger),
         }

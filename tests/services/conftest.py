@@ -8,6 +8,7 @@ import pytest
 
 from rotor.services.workers import Workers
 from rotor.store.database import Database
+from rotor.store.destinations import Destinations
 from rotor.store.doctor import check
 from rotor.store.store import Store
 from tests.store.conftest import LATE
@@ -16,7 +17,7 @@ from tests.store.conftest import LATE
 @pytest.fixture
 async def store(database: Database) -> AsyncIterator[Store]:
     """The store of one server. Whatever the test did, the doctor finds nothing wrong at its end."""
-    store = Store.on(database)
+    store = Store.on(database, destinations=Destinations().with_loopback())
     store.start()
     yield store
     await store.stop()

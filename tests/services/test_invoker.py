@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ThreadedResolver, web
 from aiohttp.test_utils import TestServer
 
 from rotor import limits
@@ -19,6 +21,7 @@ from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import verify
 from rotor.services.invoker import Invoker
 from rotor.store.claims import claim_invocations
+from rotor.store.destinations import Destinations
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from tests import messages
@@ -235,6 +238,108 @@ async def test_a_failure_of_its_own_is_logged_and_the_run_goes_on_when_its_lease
     assert "goes on once the lease runs out" in caplog.text
     assert await status_of(store.database, run_id) == "running"
     assert invoker.alive() == []
+
+
+async def test_an_app_on_an_address_that_is_not_allowed_is_never_connected_to(
+    store: Store, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    guarded = replace(store, destinations=Destinations())
+    invoker = Invoker(guarded, SigningKeys(store.database), public_url="https://rotor.example.com")
+    run_id = await invoke(guarded, invoker)
+    await invoker.stop()
+
+    assert app.requests == []
+    assert (await run_row(store.database, run_id))["losses"] == 0
+    assert "which ROTOR_ALLOW_OUTBOUND does not allow" in caplog.text
+
+
+async def test_a_name_is_judged_by_where_it_leads_when_it_is_called(
+    store: Store, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that led to the internet when it was registered leads to this machine now."""
+    port = int(app.url.rpartition(":")[2].partition("/")[0])
+    await serve(store, "f", serve_url=f"http://app.example.com:{port}/api/rotor")
+    asked = []
+
+    async def rebound(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        asked.append(host)
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": family, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
+    app.answer = says(messages.completed)
+    for destinations, seen in ((Destinations(), 0), (Destinations.parse("app.example.com"), 1)):
+        judged = replace(store, destinations=destinations)
+        invoker = Invoker(judged, SigningKeys(store.database), public_url="https://rotor.example.com")
+        run_id = await invoke(judged, invoker)
+        await invoker.stop()
+        assert len(app.requests) == seen
+    assert asked == ["app.example.com"] * 2
+    assert await status_of(store.database, run_id) == "completed"
+
+
+async def test_a_redirect_is_not_followed(store: Store, app: App, invoker: Invoker) -> None:
+    async def redirect(_: web.Request, __: Invocation) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect(app.url)
+
+    app.answer = redirect
+    run_id = await invoke(store, invoker)
+
+    assert len(app.requests) == 1
+    assert await status_of(store.database, run_id) == "queued"
+
+
+async def test_a_cookie_of_an_app_is_not_kept_and_nothing_is_unpacked(store: Store, app: App, invoker: Invoker) -> None:
+    async def bomb(_: web.Request, __: Invocation) -> web.StreamResponse:
+        packed = zlib.compress(b" " * 10_000_000)
+        return web.Response(body=packed, headers={"content-encoding": "deflate", "set-cookie": "a=b; Path=/"})
+
+    app.answer = bomb
+    run_id = await invoke(store, invoker)
+    assert (await run_row(store.database, run_id))["losses"] == 1
+    store.database.advance(timedelta(minutes=1))
+    app.answer = says(messages.completed)
+    await invoke(store, invoker, run_id)
+
+    assert [headers.get("Cookie") for _, headers in app.requests] == [None, None]
+    assert {headers["Accept-Encoding"] for _, headers in app.requests} == {"identity"}
+
+
+async def test_an_answer_over_the_limit_is_broken_off(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FRAME_BYTES", 10_000)
+    app.answer = status(200, "x" * 20_000)
+    run_id = await invoke(store, invoker)
+    assert (await run_row(store.database, run_id))["losses"] == 1
+
+
+async def test_an_app_that_answers_too_late_has_lost_the_run(
+    store: Store, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "INVOCATION", timedelta(milliseconds=50))
+    asked = asyncio.Event()
+
+    async def never(_: web.Request, __: Invocation) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app.answer = never
+    invoker = Invoker(store, SigningKeys(store.database), public_url="https://rotor.example.com")
+    run_id = await invoke(store, invoker)
+    await invoker.stop()
+    assert asked.is_set()
+    assert (await run_row(store.database, run_id))["losses"] == 1
+
+
+async def test_the_log_shows_no_query_of_a_serve_url(
+    store: Store, app: App, invoker: Invoker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await serve(store, "f", serve_url=f"{app.url}?key=hush")
+    app.answer = status(503)
+    await invoke(store, invoker)
+    assert "cannot be reached" in caplog.text
+    assert "hush" not in caplog.text
 
 
 async def test_stopping_breaks_off_what_is_in_flight(store: Store, app: App, invoker: Invoker) -> None:

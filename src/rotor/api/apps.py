@@ -9,6 +9,7 @@ from rotor.api.calls import Call
 from rotor.api.operations import Operation, Result
 from rotor.protocol.messages import Manifest
 from rotor.store import functions
+from rotor.store.checks import url_problem
 from rotor.store.functions import Registration
 from rotor.store.problems import Invalid
 
@@ -25,6 +26,9 @@ async def register(call: Call) -> Answer:
     given: Manifest = call.body
     if given.serve_url is None:
         raise Invalid([("serve_url", "is missing: where Rotor calls the app")])
+    problem = url_problem(given.serve_url) or await call.store.destinations.problem(given.serve_url)
+    if problem:
+        raise Invalid([("serve_url", problem)])
     registered = await functions.register(
         call.store.database,
         call.workspace_id,

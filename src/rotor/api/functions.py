@@ -50,7 +50,7 @@ async def register(call: Call) -> Answer:
         (_flat(field) if given.triggers is None else field, message) for field, message in function_problems(function)
     ]
     for field, problem in (
-        ("serve_url", url_problem(given.serve_url)),
+        ("serve_url", url_problem(given.serve_url) or await call.store.destinations.problem(given.serve_url)),
         ("app", text_problem(given.app)),
         ("version", text_problem(given.version)),
     ):

@@ -19,7 +19,15 @@ __all__ = ["server"]
     envvar="ROTOR_PUBLIC_URL",
     help="Where serve apps reach this server, if not at its host and port. [env: ROTOR_PUBLIC_URL]",
 )
-def server(*, host: str, port: int, public_url: str | None) -> None:
+@click.option(
+    "--allow-outbound",
+    envvar="ROTOR_ALLOW_OUTBOUND",
+    default="",
+    metavar="LIST",
+    help="Serve apps may also be at these networks, addresses or hosts, as in 10.0.0.0/8,app.internal; "
+    "unless named, none is called in a private network or on this machine. [env: ROTOR_ALLOW_OUTBOUND]",
+)
+def server(*, host: str, port: int, public_url: str | None, allow_outbound: str) -> None:
     """Run the server on DATABASE_URL. Every call needs a key (`rotor keys create`).
 
     Any number of servers may share one database. Migrate before a new version starts (`rotor migrate`).
@@ -29,9 +37,13 @@ def server(*, host: str, port: int, public_url: str | None) -> None:
       DATABASE_URL=postgresql://rotor@db/rotor rotor server --host 0.0.0.0
     """
     from rotor.server.server import ServerConfig, run
+    from rotor.store.destinations import Destinations
 
     start_logging()
+    destinations = Destinations.parse(allow_outbound) if allow_outbound else Destinations()
     dsn, schema = database_url(), database_schema()
     check_migrated(dsn, schema)
-    config = ServerConfig(database_url=dsn, schema=schema, host=host, port=port, public_url=public_url)
+    config = ServerConfig(
+        database_url=dsn, schema=schema, host=host, port=port, public_url=public_url, destinations=destinations
+    )
     run_loop(run(config, ready=lambda: click.echo(f"Serving on {config.url}. Ctrl-C stops.")))

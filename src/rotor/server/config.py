@@ -9,6 +9,7 @@ from datetime import timedelta
 from rotor import limits
 from rotor.errors import ConfigError, DurationError
 from rotor.protocol.durations import parse_duration
+from rotor.store.destinations import ALLOW_OUTBOUND, Destinations
 from rotor.store.retention import Retention
 
 __all__ = ["ServerConfig", "retention_from_environment"]
@@ -30,6 +31,12 @@ def payload_bytes_from_environment() -> int:
     return int(text)
 
 
+def destinations_from_environment() -> Destinations:
+    """`ROTOR_ALLOW_OUTBOUND`: where serve apps may be beside the internet. Raises `ConfigError` that names it."""
+    text = os.environ.get(ALLOW_OUTBOUND)
+    return Destinations.parse(text) if text else Destinations()
+
+
 def _duration(name: str, otherwise: timedelta) -> timedelta:
     text = os.environ.get(name)
     try:
@@ -40,7 +47,9 @@ def _duration(name: str, otherwise: timedelta) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """What one server is told. `dev` asks no keys on the loopback address and refuses every other."""
+    """What one server is told. `dev` asks no keys on the loopback address, refuses every other, and calls serve apps on
+    this machine.
+    """
 
     database_url: str
     schema: str = "rotor"
@@ -52,6 +61,7 @@ class ServerConfig:
     connections_max: int = 10
     payload_bytes_max: int = field(default_factory=payload_bytes_from_environment)
     retention: Retention = field(default_factory=retention_from_environment)
+    destinations: Destinations = field(default_factory=destinations_from_environment)
 
     def __post_init__(self) -> None:
         if self.dev and self.host not in ("127.0.0.1", "::1", "localhost"):

@@ -54,7 +54,11 @@ class Server:
         database = await Database.connect(
             config.database_url, schema=config.schema, connections_max=config.connections_max
         )
-        self.store = store = Store.on(database, payload_bytes_max=config.payload_bytes_max)
+        self.store = store = Store.on(
+            database,
+            payload_bytes_max=config.payload_bytes_max,
+            destinations=config.destinations.with_loopback() if config.dev else config.destinations,
+        )
         self.workers = Workers(store)
         self.invoker = Invoker(store, SigningKeys(database), public_url=config.url)
         self.loops = _loops(store, self.workers, self.invoker, config)

@@ -4,6 +4,9 @@ parks.
 While a post is in flight the app holds the run under a lease of its own and commits each step by call-back. An app that
 cannot be reached, or answers that it is unavailable, has not begun: its runs wait and are tried again, at most every
 minute, and no loss is counted. One that breaks off in the middle has lost the run.
+
+An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), no redirect is followed,
+no cookie kept, nothing unpacked, and its answer has a limit of size and of time.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from rotor.engine.arrivals import HolderLost
 from rotor.engine.backoff import delay
 from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import sign
+from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
 from rotor.store.message_checks import refusal
@@ -102,15 +106,21 @@ class Invoker:
             await self._record(claimed, result.messages)
             # An answer that does not end the invocation breaks it off.
             if any(await committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
-                log.warning("run %s: %s answered, and neither ended nor parked it", run_id, claimed.serve_url)
+                log.warning("run %s: %s answered, and neither ended nor parked it", run_id, _shown(claimed.serve_url))
         except UnreachedError as error:
             seconds = self._pause(claimed.serve_url)
             log.warning(
-                "run %s: %s cannot be reached (%s); tried again in %.0f s", run_id, claimed.serve_url, error, seconds
+                "run %s: %s cannot be reached (%s); tried again in %.0f s",
+                run_id,
+                _shown(claimed.serve_url),
+                error,
+                seconds,
             )
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)])
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
-            log.warning("run %s: %s broke off its invocation (%s)", run_id, claimed.serve_url, type(error).__name__)
+            log.warning(
+                "run %s: %s broke off its invocation (%s)", run_id, _shown(claimed.serve_url), type(error).__name__
+            )
             company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
         await leases.delete(self._store.database, [claimed.lease_id])
@@ -149,10 +159,12 @@ class Invoker:
             )
         )
         headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)
-        headers["content-type"] = "application/json"
+        headers |= {"content-type": "application/json", "accept-encoding": "identity"}
         posting = self._opened().post(claimed.serve_url, data=body, headers=headers, allow_redirects=False)
         try:
             response = await posting
+        except RefusedAddressError as error:
+            raise UnreachedError(str(error)) from None
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as error:
             raise UnreachedError(type(error).__name__) from None
         async with response:
@@ -162,10 +174,18 @@ class Invoker:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
-            connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            self._session = aiohttp.ClientSession(
+                connector=GuardedConnector(self._store.destinations, limit=AT_ONCE, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=limits.INVOCATION.total_seconds(), connect=CONNECT_WITHIN),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
         return self._session
+
+
+def _shown(serve_url: str) -> str:
+    """A serve_url for the log, without its query, which may hold a secret."""
+    return serve_url.partition("?")[0]
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

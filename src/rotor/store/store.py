@@ -8,6 +8,7 @@ from rotor import limits
 from rotor.store.changes import Changes
 from rotor.store.committer import Committer
 from rotor.store.database import Database
+from rotor.store.destinations import Destinations
 from rotor.store.holders import Holders
 from rotor.store.intake import Intake
 
@@ -24,12 +25,20 @@ class Store:
     committer: Committer
     intake: Intake
     payload_bytes_max: int
+    destinations: Destinations
+    """Where serve apps may be."""
 
     @classmethod
-    def on(cls, database: Database, *, payload_bytes_max: int = limits.PAYLOAD_BYTES) -> Store:
+    def on(
+        cls,
+        database: Database,
+        *,
+        payload_bytes_max: int = limits.PAYLOAD_BYTES,
+        destinations: Destinations = Destinations(),  # noqa: B008 - frozen
+    ) -> Store:
         changes, holders = Changes(), Holders()
         committer, intake = Committer(database, changes, holders), Intake(database, changes)
-        return cls(database, changes, holders, committer, intake, payload_bytes_max)
+        return cls(database, changes, holders, committer, intake, payload_bytes_max, destinations)
 
     def start(self) -> None:
         self.committer.commits.start()

@@ -1,0 +1,35 @@
+"""Connects to serve apps at the addresses that the server may call, and to no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.tracing import Trace
+
+from rotor.store.destinations import ALLOW_OUTBOUND, Destinations
+
+__all__ = ["GuardedConnector", "RefusedAddressError"]
+
+
+class RefusedAddressError(aiohttp.ClientError):
+    """A host leads only to addresses that the server may not call."""
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Judges the very addresses that are connected to next, whether they stood in the URL or a name led to them: no
+    name can lead elsewhere in between.
+    """
+
+    def __init__(self, destinations: Destinations, **options: Any) -> None:
+        super().__init__(**options)
+        self._destinations = destinations
+
+    async def _resolve_host(self, host: str, port: int, traces: Sequence[Trace] | None = None) -> list[ResolveResult]:
+        found = await super()._resolve_host(host, port, traces)
+        reachable = set(self._destinations.reachable(host, [one["host"] for one in found]))
+        if not reachable:
+            raise RefusedAddressError(f"{host} leads to a special address, which {ALLOW_OUTBOUND} does not allow")
+        return [one for one in found if one["host"] in reachable]
