@@ -14,6 +14,8 @@ PAYLOAD_DEPTH: Final = 128
 ERROR_TEXT_CHARACTERS: Final = 16_384
 MEMO_BYTES: Final = 48 * 1024 * 1024
 """All that the steps of a run have recorded; a run beyond it fails rather than exhaust one worker after the other."""
+LOG_LINES_PER_RUN: Final = 10_000
+LOG_LINE_CHARACTERS: Final = 4_096
 
 # What a name may be
 ID_CHARACTERS: Final = 256

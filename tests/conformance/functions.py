@@ -10,6 +10,7 @@ from tests.conformance.workflows import (
     events,
     faults,
     limits,
+    logs,
     schedules,
     signals,
     steps,
@@ -19,6 +20,6 @@ from tests.conformance.workflows import values as typed
 
 __all__ = ["FUNCTIONS"]
 
-MODULES = (contract, steps, faults, events, signals, children, branches, threads, typed, schedules, limits)
+MODULES = (contract, steps, faults, events, signals, children, branches, threads, typed, schedules, limits, logs)
 
 FUNCTIONS = [value for module in MODULES for value in vars(module).values() if isinstance(value, Function)]

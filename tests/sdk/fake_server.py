@@ -22,6 +22,8 @@ from rotor.protocol.messages import (
     Committed,
     Error,
     HolderMessage,
+    HolderSays,
+    LogLine,
     Memo,
     RunCancelled,
     RunCompleted,
@@ -57,7 +59,7 @@ class FakeServer:
     data: Any = None
     steps: dict[tuple[str, int], Memo] = field(default_factory=dict)
     waits: dict[tuple[str, int], StepParked | None] = field(default_factory=dict)
-    frames: list[list[RunMessage]] = field(default_factory=list)
+    frames: list[list[HolderSays]] = field(default_factory=list)
     """Everything that was sent, by frame."""
     status: str = "queued"
     output: Any = None
@@ -72,12 +74,12 @@ class FakeServer:
     session: Session | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
-    on_frame: Callable[[list[RunMessage]], None] | None = None
-    _frame: list[RunMessage] = field(default_factory=list)
+    on_frame: Callable[[list[HolderSays]], None] | None = None
+    _frame: list[HolderSays] = field(default_factory=list)
 
     # --- the holder's side
 
-    def send(self, message: RunMessage) -> None:
+    def send(self, message: HolderSays) -> None:
         if not self._frame:
             asyncio.get_running_loop().call_soon(self._flush)
         self._frame.append(message)
@@ -185,14 +187,17 @@ class FakeServer:
 
     # --- the committer
 
-    def _commit(self, frame: list[RunMessage], session: Session | None) -> None:
+    def _commit(self, frame: list[HolderSays], session: Session | None) -> None:
         if session is None or session is not self.session or self.status != "running":
+            return
+        if all(isinstance(message, LogLine) for message in frame):
             return
         self.group += 1
         numbers: list[int] = []
         memos: list[Memo] = []
         for message in frame:
-            self._take(message, numbers, memos)
+            if not isinstance(message, LogLine):
+                self._take(message, numbers, memos)
         answer: list[HolderMessage] = []
         if numbers:
             answer.append(Committed(run_id=RUN, n=numbers, group=self.group))

@@ -10,8 +10,6 @@ import time
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from rotor import limits
 from rotor.api.answers import Answer, json_answer
 from rotor.api.authentication import bearer
@@ -20,27 +18,26 @@ from rotor.api.calls import Call
 from rotor.api.operations import Operation, Result
 from rotor.api.problems import Unauthorized
 from rotor.errors import SignatureError
-from rotor.protocol.messages import RunMessage
+from rotor.protocol.messages import HolderSays, run_frame
 from rotor.protocol.signing import verify
 from rotor.store.message_checks import refusal
 from rotor.store.problems import Invalid
 
 __all__ = ["OPERATIONS"]
 
-_frame: msgspec.json.Decoder[list[RunMessage]] = msgspec.json.Decoder(list[RunMessage])
-
 
 async def commit(call: Call) -> Answer:
     run_id = call.run_id()
     workspace_id, lease_id = await _authorised(call, run_id)
-    messages: list[RunMessage] = decode_body(call.raw_body, _frame)
-    if len(messages) > limits.MESSAGES_PER_FRAME:
-        message = f"holds {len(messages):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
+    frame: list[HolderSays] = decode_body(call.raw_body, run_frame)
+    if len(frame) > limits.MESSAGES_PER_FRAME:
+        message = f"holds {len(frame):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
         raise Invalid([("body", message)])
-    foreign = [number for number, message in enumerate(messages) if message.run_id != str(run_id)]
+    foreign = [number for number, message in enumerate(frame) if message.run_id != str(run_id)]
     if foreign:
         raise Invalid([(f"[{number}].run_id", "is not the run of the path") for number in foreign[: limits.PAGE_ITEMS]])
     payload_bytes_max = call.api.store.payload_bytes_max
+    messages = call.store.logs.without_lines(workspace_id, frame)
     refusals = [refusal(message, payload_bytes_max=payload_bytes_max) for message in messages]
     kept = [message for message, refused in zip(messages, refusals, strict=True) if refused is None]
     told = await call.store.committer.exchange(workspace_id, lease_id, kept)

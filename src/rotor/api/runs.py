@@ -15,10 +15,11 @@ from rotor.api.calls import Call, header
 from rotor.api.instants import read_instant
 from rotor.api.operations import Operation, Result
 from rotor.protocol.messages import RunStatus
-from rotor.store import cancellation, replays, runs
+from rotor.store import cancellation, replays, run_logs, runs
 from rotor.store.checks import text_problem
 from rotor.store.pages import Page
 from rotor.store.problems import Invalid
+from rotor.store.run_logs import Line
 from rotor.store.runs import Run, RunWithSteps, Step
 from rotor.store.streams import Follower
 
@@ -39,6 +40,13 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     cursor: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=limits.PAGE_ITEMS)] = 50
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which page of a log."""
+
+    cursor: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=limits.PAGE_ITEMS)] = limits.PAGE_ITEMS
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -75,6 +83,14 @@ async def get(call: Call) -> Answer | StreamAnswer:
     run_id = call.run_id()
     run = await runs.get(call.store.database, call.workspace_id, run_id)
     return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
+
+
+async def logs(call: Call) -> Answer:
+    query: LogQuery = call.query
+    found = await run_logs.page(
+        call.store.database, call.workspace_id, call.run_id(), cursor=query.cursor, items_max=query.limit
+    )
+    return json_answer(found)
 
 
 async def cancel(call: Call) -> Answer | StreamAnswer:
@@ -175,6 +191,18 @@ OPERATIONS = (
         headers={"Last-Event-ID": "Go on after this event."},
         problems=(404,),
         details="The stream begins with what is there, and ends after the run's end.",
+    ),
+    Operation(
+        "GET",
+        "/v1/runs/{run_id}/logs",
+        "list_run_logs",
+        logs,
+        "What a run has logged, oldest first",
+        {200: Result("One page.", Page[Line])},
+        "runs",
+        query=LogQuery,
+        problems=(404,),
+        details="Lines of `ctx.logger`. `missed` counts the lines right before that were lost on their way.",
     ),
     Operation(
         "POST",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rotor import limits
-from rotor.protocol.messages import RunMessage, ServerMessage, WorkerMessage
+from rotor.protocol.messages import HolderSays, ServerMessage, WorkerMessage
 
 __all__ = ["frames"]
 
@@ -15,7 +15,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def frames(
-    messages: Sequence[WorkerMessage] | Sequence[ServerMessage] | Sequence[RunMessage],
+    messages: Sequence[WorkerMessage] | Sequence[ServerMessage] | Sequence[HolderSays],
     *,
     bytes_max: int = limits.FRAME_BYTES,
 ) -> list[bytes]:

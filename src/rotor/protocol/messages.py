@@ -11,10 +11,11 @@ until the first of a deadline and a message on a topic, perhaps with a child run
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from rotor import limits
 from rotor.protocol.json import NULL, Raw
 
 PROTOCOL_VERSION = 1
@@ -22,6 +23,7 @@ PROTOCOL_VERSION = 1
 StepOp: TypeAlias = Literal["run", "sleep", "wait_for_event", "invoke", "send_event", "wait_for_signal"]
 StepStatus: TypeAlias = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled", "timed_out"]
 RunStatus: TypeAlias = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -243,6 +245,23 @@ StepMessage: TypeAlias = StepStarted | StepDone | StepFailed | StepParked | Step
 RunMessage: TypeAlias = StepMessage | RunCompleted | RunFailed | RunParked | RunCancelled | RunReleased
 
 
+class LogLine(Struct, frozen=True, tag_field="type", tag="log_line"):
+    """What the run's code has logged, for people. Nothing is decided by it and nothing answers it, so a line may be
+    lost; `number` counts the lines of this holder from 1, and a gap in it says so.
+    """
+
+    run_id: str
+    number: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    level: LogLevel
+    message: Annotated[str, msgspec.Meta(max_length=limits.LOG_LINE_CHARACTERS)]
+    step_id: Annotated[str, msgspec.Meta(max_length=limits.ID_CHARACTERS)] | None = None
+    """The step in whose body it was logged, if in one."""
+    step_index: Annotated[int, msgspec.Meta(ge=0, le=limits.STEPS_PER_RUN)] = 0
+
+
+HolderSays: TypeAlias = RunMessage | LogLine
+
+
 # --- server to SDK, about a run
 
 
@@ -335,7 +354,7 @@ class Goodbye(Struct, frozen=True, tag_field="type", tag="goodbye"):
     """From a worker: take no more runs for me, I am stopping. From the server: I am stopping, connect again."""
 
 
-WorkerMessage: TypeAlias = Hello | Heartbeat | Goodbye | RunMessage
+WorkerMessage: TypeAlias = Hello | Heartbeat | Goodbye | HolderSays
 ServerMessage: TypeAlias = Welcome | Goodbye | HolderMessage
 
 
@@ -356,10 +375,10 @@ class Invocation(Struct, frozen=True):
 class InvocationResult(Struct, frozen=True):
     """The answer to an invocation: the messages not yet acknowledged, the last of which ends it."""
 
-    messages: list[RunMessage]
+    messages: list[HolderSays]
 
 
 worker_frame = msgspec.json.Decoder(list[WorkerMessage])
 server_frame = msgspec.json.Decoder(list[ServerMessage])
-run_frame = msgspec.json.Decoder(list[RunMessage])
+run_frame = msgspec.json.Decoder(list[HolderSays])
 holder_frame = msgspec.json.Decoder(list[HolderMessage])

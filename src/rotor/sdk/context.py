@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, MutableMapping
 from typing import Any, Generic
 
+from rotor.sdk.logger import RunLogger
 from rotor.sdk.outcomes import Event
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
@@ -16,29 +15,10 @@ if sys.version_info >= (3, 13):
 else:
     from typing_extensions import TypeVar
 
-__all__ = ["Context", "RunLogger", "SyncContext"]
+__all__ = ["Context", "SyncContext"]
 
 T_co = TypeVar("T_co", covariant=True, default=Any)
 """The event's data. A bare `Context` takes whatever comes."""
-
-_logger = logging.getLogger("rotor.run")
-
-
-class RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """The logger `rotor.run`, with `run_id` and `function_id` on each record; silent while the run is replayed."""
-
-    def __init__(self, run_id: str, function_id: str, replaying: Callable[[], bool]) -> None:
-        super().__init__(_logger, {"run_id": run_id, "function_id": function_id})
-        self._replaying = replaying
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's own name)
-        """Whether a record of `level` is written now."""
-        return not self._replaying() and super().isEnabledFor(level)
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add the run to the record, beside what the caller adds."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
-        return msg, kwargs
 
 
 class _Run(Generic[T_co]):
@@ -52,7 +32,7 @@ class _Run(Generic[T_co]):
         self.attempt = attempt
         """How often the body has failed before: 0 for the first try."""
         self.logger = logger
-        """Silent while the run is replayed, so that each line is written once."""
+        """Its lines are shown with the run. Silent while the run is replayed, so that each is written once."""
 
 
 class Context(_Run[T_co]):

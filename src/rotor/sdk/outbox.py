@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from rotor.protocol.messages import RunMessage, StepStarted
+from rotor.protocol.messages import HolderSays, LogLine, RunMessage, StepStarted
 from rotor.sdk.place import place
 
 __all__ = ["Channel", "Outbox"]
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=RunMessage)
 class Channel(Protocol):
     """The way to the server."""
 
-    def send(self, message: RunMessage) -> None:
+    def send(self, message: HolderSays) -> None:
         """Send `message` soon, after those before it, with all that is sent in the same turn of the event loop.
 
         It neither blocks nor raises, and does not answer before it returns.
@@ -44,7 +44,7 @@ class Outbox:
         self._transmit(message)
         return message
 
-    def mention(self, message: StepStarted) -> None:
+    def mention(self, message: StepStarted | LogLine) -> None:
         """Send what the server does not acknowledge."""
         self._transmit(message)
 
@@ -52,7 +52,7 @@ class Outbox:
         """The message numbered `n`, if it was not acknowledged before."""
         return self._unacknowledged.pop(n, None)
 
-    def _transmit(self, message: RunMessage) -> None:
+    def _transmit(self, message: HolderSays) -> None:
         # As `no_place()` does, which would cost as much as the rest of this.
         token = place.set(None)
         try:

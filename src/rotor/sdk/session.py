@@ -40,8 +40,9 @@ from rotor.sdk.bodies import Bodies, encode_payload
 from rotor.sdk.branches import Branches, track_tasks
 from rotor.sdk.calls import Calls
 from rotor.sdk.codec import error_of
-from rotor.sdk.context import Context, RunLogger, SyncContext
+from rotor.sdk.context import Context, SyncContext
 from rotor.sdk.functions import Function
+from rotor.sdk.logger import RunLogger
 from rotor.sdk.outbox import Channel, Outbox
 from rotor.sdk.outcomes import NOT_RETRIABLE, read_event
 from rotor.sdk.place import no_place
@@ -174,7 +175,7 @@ class Session:
         function = self._function
         event = read_event(self._event, function.data_type, f"function {function.id!r}")
         step = Step(self._calls, self._bodies)
-        logger = RunLogger(self.run_id, function.id, lambda: self._calls.replaying)
+        logger = RunLogger(function.id, self._calls)
         who: dict[str, Any] = {
             "run_id": self.run_id,
             "function_id": function.id,

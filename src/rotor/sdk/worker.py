@@ -26,8 +26,8 @@ from rotor.protocol.messages import (
     PROTOCOL_VERSION,
     Goodbye,
     Hello,
+    HolderSays,
     Manifest,
-    RunMessage,
     ServerMessage,
     Welcome,
     WorkerMessage,
@@ -152,7 +152,7 @@ class Worker:
         """Take no more runs, let those in hand end or park within the grace time, give back the rest, and end `run`."""
         self._stopping.set()
 
-    def send(self, message: RunMessage) -> None:
+    def send(self, message: HolderSays) -> None:
         """The channel of the sessions. What cannot go now is sent when the connection is back, if it must be."""
         if self._connection is not None:
             self._connection.send(message)

@@ -25,7 +25,7 @@ from uuid_utils.compat import uuid7
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.engine.backoff import delay
-from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
+from rotor.protocol.messages import HolderSays, Invocation, InvocationResult
 from rotor.protocol.signing import sign
 from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
@@ -125,12 +125,12 @@ class Invoker:
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
         await leases.delete(self._store.database, [claimed.lease_id])
 
-    async def _record(self, claimed: ClaimedInvocation, messages: Sequence[RunMessage]) -> None:
+    async def _record(self, claimed: ClaimedInvocation, messages: Sequence[HolderSays]) -> None:
         """Write what the app answered. Nobody hears what of it is refused: then the run goes on from its record."""
+        if any(message.run_id != claimed.start.run_id for message in messages):
+            raise aiohttp.ClientPayloadError("the answer is about another run")
         kept = []
-        for message in messages:
-            if message.run_id != claimed.start.run_id:
-                raise aiohttp.ClientPayloadError("the answer is about another run")
+        for message in self._store.logs.without_lines(claimed.workspace_id, messages):
             refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
             if refused is None:
                 kept.append(message)

@@ -27,6 +27,7 @@ from rotor.protocol.messages import (
     Goodbye,
     Heartbeat,
     Hello,
+    LogLine,
     RunMessage,
     ServerMessage,
     Welcome,
@@ -118,6 +119,8 @@ class WorkerConnection:
                         self.draining = True
                     case Hello():
                         raise RotorError("a second hello on one connection")
+                    case LogLine():
+                        self._store.logs.put(self.workspace_id, message)
                     case _:
                         self._take(message)
             await self._store.committer.commits.room()

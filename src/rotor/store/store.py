@@ -1,4 +1,4 @@
-"""The store as the floors above use it: the database, its two writers, and what connects this process's parts."""
+"""The store as the floors above use it: the database, its writers, and what connects this process's parts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rotor.store.database import Database
 from rotor.store.destinations import Destinations
 from rotor.store.holders import Holders
 from rotor.store.intake import Intake
+from rotor.store.run_logs import RunLogs
 
 __all__ = ["Store"]
 
@@ -24,6 +25,7 @@ class Store:
     holders: Holders
     committer: Committer
     intake: Intake
+    logs: RunLogs
     payload_bytes_max: int
     destinations: Destinations
     """Where serve apps may be."""
@@ -38,13 +40,16 @@ class Store:
     ) -> Store:
         changes, holders = Changes(), Holders()
         committer, intake = Committer(database, changes, holders), Intake(database, changes)
-        return cls(database, changes, holders, committer, intake, payload_bytes_max, destinations)
+        logs = RunLogs(database, changes)
+        return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations)
 
     def start(self) -> None:
         self.committer.commits.start()
         self.intake.commits.start()
+        self.logs.commits.start()
 
     async def stop(self) -> None:
         """Write what is queued, then end. The database stays open."""
         await self.intake.commits.stop()
         await self.committer.stop()
+        await self.logs.commits.stop()

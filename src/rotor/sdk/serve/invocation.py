@@ -21,7 +21,7 @@ from typing import Any, Final
 from rotor import limits
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.protocol.frames import frames
-from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
+from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, LogLine
 from rotor.sdk.functions import Function
 from rotor.sdk.serve.checkpoints import Checkpoints
 from rotor.sdk.session import FINAL_MESSAGES, Session
@@ -32,6 +32,8 @@ log = logging.getLogger("rotor.serve")
 
 STEP_SECONDS_MAX: Final = 24 * 3600.0
 """How long a step in flight may still take once its server is out of reach."""
+LOG_LINES_WITHIN_SECONDS: Final = 0.2
+"""How long a log line waits for something to be posted that it can go with."""
 
 
 class Invoker:
@@ -58,7 +60,7 @@ class HeldRun:
     ) -> None:
         self._invocation = invocation
         self._checkpoints = checkpoints
-        self._outgoing: list[RunMessage] = []
+        self._outgoing: list[HolderSays] = []
         self._changed = asyncio.Event()
         self._was_away = False
         """The server could not be reached for a while: what rides in the response may reach nobody."""
@@ -72,10 +74,13 @@ class HeldRun:
             on_state_change=lambda _: self._changed.set(),
         )
 
-    def send(self, message: RunMessage) -> None:
+    def send(self, message: HolderSays) -> None:
         """The channel of the session."""
+        if not isinstance(message, LogLine):
+            self._changed.set()
+        elif not self._outgoing:
+            asyncio.get_running_loop().call_later(LOG_LINES_WITHIN_SECONDS, self._changed.set)
         self._outgoing.append(message)
-        self._changed.set()
 
     async def go(self) -> InvocationResult:
         self.session.begin()
@@ -83,7 +88,7 @@ class HeldRun:
             await self._changed.wait()
             self._changed.clear()
             if self._is_final and not self._was_away:
-                return InvocationResult(messages=self.session.unacknowledged)
+                return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
             if self.session.state == "ended":  # dropped: the run is not ours any more
                 return InvocationResult(messages=[])
             try:
@@ -96,7 +101,7 @@ class HeldRun:
                     error,
                 )
                 await self.session.release(grace_seconds=STEP_SECONDS_MAX)
-                return InvocationResult(messages=self.session.unacknowledged)
+                return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
 
     def _note_away(self) -> None:
         self._was_away = True
@@ -105,6 +110,10 @@ class HeldRun:
     def _is_final(self) -> bool:
         """Whether the message that ends the invocation is ready."""
         return any(isinstance(message, FINAL_MESSAGES) for message in self._outgoing)
+
+    @property
+    def _lines(self) -> list[LogLine]:
+        return [message for message in self._outgoing if isinstance(message, LogLine)]
 
     async def _post(self) -> None:
         outgoing, self._outgoing = self._outgoing, []

@@ -206,6 +206,22 @@ CREATE INDEX waits_deadline ON waits (deadline) WHERE deadline IS NOT NULL;
 CREATE INDEX waits_topic ON waits (workspace_id, topic, match_hash) WHERE topic IS NOT NULL;
 CREATE INDEX waits_unlooked ON waits (run_id) WHERE unlooked;
 
+-- What runs have logged, for people; nothing is decided by it. `line` is the holder's own count, in which a gap is a loss.
+CREATE TABLE run_logs (
+    run_id        uuid NOT NULL,
+    position      int NOT NULL CHECK (position >= 0),
+    workspace_id  bigint NOT NULL,
+    line          int NOT NULL,
+    at            timestamptz NOT NULL,
+    level         text NOT NULL,
+    message       text NOT NULL,
+    step_id       text,
+    step_index    int,
+    PRIMARY KEY (run_id, position),
+    CONSTRAINT run_logs_level CHECK (level IN ('debug', 'info', 'warning', 'error', 'critical')),
+    CONSTRAINT run_logs_step CHECK ((step_id IS NULL) = (step_index IS NULL))
+);
+
 -- One signal id: its waiter and its data, in whichever order they came. Both write this row, so neither can miss the other.
 CREATE TABLE signals (
     workspace_id  bigint NOT NULL,

@@ -1,4 +1,4 @@
--- The pruner: up to $2 ended runs older than $1, with their steps. Kept are those whose parent is still open, and those in
+-- The pruner: up to $2 ended runs older than $1, with their steps and logs. Kept are those whose parent is still open, and those in
 -- use by another transaction. Index runs_ended.
 WITH old AS (
     SELECT id FROM runs
@@ -9,6 +9,8 @@ WITH old AS (
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM steps USING old WHERE steps.run_id = old.id
+), gone_logs AS (
+    DELETE FROM run_logs USING old WHERE run_logs.run_id = old.id
 ), deleted AS (
     DELETE FROM runs USING old WHERE runs.id = old.id RETURNING 1
 )
