@@ -75,7 +75,8 @@ def test_nothing_is_left_open() -> None:
 
 def test_imports_are_what_they_are_for_type_checkers_too() -> None:
     dodge = re.compile(r"^(if|from|import) .*TYPE_CHECKING", re.MULTILINE)
-    dodges = [shown(path) for path in SOURCES if dodge.search(path.read_text(encoding="utf-8"))]
+    exports = SOURCE / "__init__.py"  # held by tests/test_public_names.py
+    dodges = [shown(path) for path in SOURCES if path != exports and dodge.search(path.read_text(encoding="utf-8"))]
     assert not dodges
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -44,7 +47,9 @@ def test_what_shows_something_shows_it_as_json_too(name: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = "{'aiohttp', 'asyncpg', 'cel', 'pydantic', 'rich', 'starlette', 'uvicorn', 'watchfiles'}"
+    heavy = (
+        "{'aiohttp', 'asyncio', 'asyncpg', 'cel', 'msgspec', 'pydantic', 'rich', 'starlette', 'uvicorn', 'watchfiles'}"
+    )
     script = f"import sys, rotor.cli.main; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -87,7 +92,7 @@ def test_every_status_can_be_asked_for_and_has_a_mark() -> None:
         (["sync", "app"], exits.USAGE, "is not a URL"),
         (["send", "user.created", "{id: 1}"], exits.USAGE, "the data is not JSON"),
         (["runs", "list", "--status", "gone"], exits.USAGE, "'gone' is not one of 'queued'"),
-        (["migrate"], exits.USAGE, "DATABASE_URL is not set"),
+        (["migrate"], exits.USAGE, "DATABASE_URL is not set, and no `rotor dev` runs in this folder"),
         (["worker", "no_such_file.py"], exits.USAGE, "there is no file no_such_file.py"),
         (["fly"], exits.USAGE, "No such command 'fly'"),
     ],
@@ -98,6 +103,34 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(arguments: list[str], code: 
     assert said in outcome.err
     assert "Traceback" not in outcome.err
     assert outcome.out == ""
+
+
+def completed(shell: str, words: list[str]) -> list[str]:
+    """What a real shell offers for the last of `words` once it has read the script."""
+    read = {
+        "bash": 'eval "$(rotor completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+        '_rotor_completion rotor; printf "%s\n" "${COMPREPLY[@]}"',
+        "fish": 'rotor completion fish | source; complete --do-complete "$argv"',
+    }[shell]
+    command = [shell, "-c", read, shell, *words] if shell == "bash" else [shell, "-c", read, " ".join(words)]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True).stdout
+    return [line.split("\t")[0] for line in told.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_commands_options_and_templates(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    assert completed(shell, ["rotor", "runs", "wa"]) == ["watch"]
+    assert completed(shell, ["rotor", "template", "add", "multi"]) == ["multi-step-outbound"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_each_shell(shell: str) -> None:
+    script = rotor("completion", shell)
+    assert script.code == 0
+    assert f"_ROTOR_COMPLETE={shell}_complete" in script.out
 
 
 @pytest.mark.parametrize(

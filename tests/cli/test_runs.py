@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +27,10 @@ async def ask(ctx: Context) -> str:
     answer = await ctx.step.wait_for_signal("answer", signal=ctx.event.data["signal"], timeout="1h")
     return await ctx.step.run("repeat", lambda: answer["text"])
 
+@create_function(id="approve", trigger={"event": "approval.asked"})
+async def approve(ctx: Context) -> object:
+    return await ctx.step.wait_for_signal("approval", signal=ctx.event.data["signal"], timeout="1h")
+
 @create_function(id="break", trigger={"event": "thing.broken"})
 async def broken(ctx: Context) -> None:
     raise NonRetriableError("it is beyond repair")
@@ -34,7 +43,7 @@ UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RotorDev]:
     folder = tmp_path_factory.mktemp("client")
     (folder / "flows.py").write_text(APP)
-    server = RotorDev(folder / "flows.py", folder / "data", "--no-reload")
+    server = RotorDev(folder / "flows.py", folder / ".rotor", "--no-reload")
     server.wait_for("Ready on")
     yield server
     server.stop()
@@ -122,3 +131,86 @@ def test_the_doctor_finds_nothing_in_a_healthy_database(dev: RotorDev) -> None:
     assert outcome.json == {"findings": []}
     assert outcome.code == 0
     assert "All is well" in rotor("doctor", DATABASE_URL=dsn).out
+
+
+def test_commands_on_the_database_find_that_of_a_dev_server_in_their_folder(
+    dev: RotorDev, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dev.data.parent)
+    healthy = rotor("doctor", "--json")
+    assert healthy.json == {"findings": []}
+    assert f"the `rotor dev` in {dev.data.parent}" in healthy.err
+    assert rotor("migrate", "--dry-run", "--json").json == {"pending": []}
+    key = rotor("keys", "create", "--name", "mine", "--json").json["key"]
+    assert rotor("runs", "list", ROTOR_URL=dev.url, ROTOR_API_KEY=key).code == 0
+    assert "mine" in rotor("keys", "list").out
+    assert rotor("server").code == exits.USAGE  # production never guesses
+
+
+def test_a_dev_server_tells_its_addresses(dev: RotorDev) -> None:
+    dev.wait_for("Database")
+    assert f"{dev.url}/dashboard" in dev.output
+    assert eventually(lambda: Postgres(dev.data).dsn in dev.output)
+
+
+def at_a_terminal(dev: RotorDev, *arguments: str, typed: list[tuple[str, str]]) -> tuple[int, str]:
+    """Run a command on a terminal, type each answer once its question is there; the exit code and the screen."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "rotor.cli", *arguments]
+    environment = {**os.environ, "ROTOR_URL": dev.url, "TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        screen = ""
+        while part := read_some(ours):
+            screen += part
+            if typed and typed[0][0] in screen:
+                os.write(ours, typed.pop(0)[1].encode())
+    os.close(ours)
+    assert typed == [], screen
+    return process.returncode, re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", screen)
+
+
+def read_some(terminal: int) -> str:
+    try:
+        return os.read(terminal, 65_536).decode(errors="replace")
+    except OSError:  # EIO: the other side has closed it
+        return ""
+
+
+def which(dev: RotorDev, signal: str) -> list[tuple[str, str]]:
+    """The answer to the question which signal is meant, which is asked where there are several."""
+    lines = client(dev, "signal").out.splitlines()
+    (number,) = [line.split()[0] for line in lines if signal in line]
+    return [("Which one", f"{number}\r")] if len(lines) > 2 else []
+
+
+def test_signal_alone_lists_what_waits_and_asks_for_the_answer(dev: RotorDev) -> None:
+    run_id = started(dev, "question.asked", {"signal": "s-asked"})
+    assert eventually(lambda: bool(waits(dev, "s-asked")))
+    assert "leaves it" not in client(dev, "signal").out  # no terminal, no question
+
+    answers = [("leaves it", "{text\r"), ("is not JSON", '{"text": "typed"}\r')]
+    code, screen = at_a_terminal(dev, "signal", typed=[*which(dev, "s-asked"), *answers])
+    assert code == 0, screen
+    assert f"Delivered to run {run_id}" in screen
+    assert json.loads(client(dev, "runs", "watch", run_id, "--json").out.splitlines()[-1])["run"]["output"] == "typed"
+
+
+def test_approving_at_a_terminal_sends_what_the_templates_wait_for(dev: RotorDev) -> None:
+    run_id = started(dev, "approval.asked", {"signal": "s-approved"})
+    assert eventually(lambda: bool(waits(dev, "s-approved")))
+    assert at_a_terminal(dev, "signal", typed=[*which(dev, "s-approved"), ("leaves it", "\r")])[0] == 0
+    assert waits(dev, "s-approved")
+    at_a_terminal(dev, "signal", typed=[*which(dev, "s-approved"), ("leaves it", "a\r")])
+    watched = client(dev, "runs", "watch", run_id, "--json").out.splitlines()
+    assert json.loads(watched[-1])["run"]["output"] == {"approved": True}
+
+
+def test_watching_on_a_terminal_draws_the_tree_of_steps(dev: RotorDev) -> None:
+    run_id = started(dev, "question.asked", {"signal": "s-drawn"})
+    assert eventually(lambda: bool(waits(dev, "s-drawn")))
+    client(dev, "signal", "complete", "s-drawn", '{"text": "seen"}')
+    code, screen = at_a_terminal(dev, "runs", "watch", run_id, typed=[])
+    assert code == 0
+    assert "✓ ask" in screen
+    assert "└── ✓ repeat" in screen

@@ -1,17 +1,34 @@
-"""The database of the commands that work on it directly: `DATABASE_URL`, with its errors in plain words."""
+"""The database of the commands that work on it directly, with its errors in plain words.
+
+It is `DATABASE_URL`, or where that is not set the one of a `rotor dev` that runs in this folder.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import click
+
 from rotor.errors import ConfigError, ConnectionLostError
 
-__all__ = ["check_migrated", "database_schema", "database_url", "on_database", "translated"]
+__all__ = [
+    "DEV_FOLDER",
+    "check_migrated",
+    "database_at_hand",
+    "database_schema",
+    "database_url",
+    "on_database",
+    "translated",
+]
 
 T = TypeVar("T")
+
+DEV_FOLDER = Path(".rotor")
+"""Where `rotor dev` keeps its database unless told otherwise."""
 
 
 def database_url() -> str:
@@ -22,6 +39,31 @@ def database_url() -> str:
             "DATABASE_URL is not set: give the Postgres to work on, as postgresql://USER:PASSWORD@HOST/NAME"
         )
     return dsn
+
+
+def database_at_hand() -> str:
+    """`DATABASE_URL`, or the address of the database of a `rotor dev` that runs in this folder.
+
+    Raises `ConfigError` where there is neither.
+    """
+    if os.environ.get("DATABASE_URL"):
+        return database_url()
+    dsn = _database_of_dev(DEV_FOLDER)
+    if dsn is None:
+        raise ConfigError(
+            "DATABASE_URL is not set, and no `rotor dev` runs in this folder: go to its folder, or set DATABASE_URL to "
+            "the address that it printed or to that of another Postgres (postgresql://USER:PASSWORD@HOST/NAME)"
+        )
+    click.echo(f"On the database of the `rotor dev` in {Path.cwd()}.", err=True)
+    return dsn
+
+
+def _database_of_dev(folder: Path) -> str | None:
+    if os.name == "nt" or not folder.is_dir():
+        return None
+    from rotor.dev.postgres import Postgres
+
+    return Postgres(folder).running_dsn()
 
 
 def database_schema() -> str:
@@ -36,7 +78,7 @@ def on_database(work: Callable[..., Awaitable[T]]) -> T:
     """
     from rotor.store.database import Database
 
-    dsn, schema = database_url(), database_schema()
+    dsn, schema = database_at_hand(), database_schema()
     check_migrated(dsn, schema)
 
     async def connected() -> T:
@@ -46,19 +88,19 @@ def on_database(work: Callable[..., Awaitable[T]]) -> T:
         finally:
             await database.close()
 
-    return translated(connected)
+    return translated(dsn, connected)
 
 
 def check_migrated(dsn: str, schema: str) -> None:
     """Raise `ConfigError` where migrations are missing, `ConnectionLostError` where Postgres does not answer."""
     from rotor.store.migrate import pending
 
-    if translated(lambda: pending(dsn, schema=schema)):
+    if translated(dsn, lambda: pending(dsn, schema=schema)):
         raise ConfigError(f"the schema {schema!r} lacks migrations: run `rotor migrate` first")
 
 
-def translated(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` to its end; where Postgres does not let us in, say so without the password."""
+def translated(dsn: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work` on the database at `dsn` to its end; where it does not let us in, say so without the password."""
     import asyncio
 
     import asyncpg
@@ -70,15 +112,14 @@ def translated(work: Callable[[], Awaitable[T]]) -> T:
         return asyncio.run(whole())
     except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
         raise ConnectionLostError(
-            f"the database at {_place(database_url())} does not answer ({error}): "
-            "is Postgres running, and is DATABASE_URL right?"
+            f"the database at {_place(dsn)} does not answer ({error}): is Postgres running, and is DATABASE_URL right?"
         ) from None
     except (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
         asyncpg.InsufficientPrivilegeError,
     ) as error:
-        raise ConfigError(f"the database at {_place(database_url())} refuses: {error}: correct DATABASE_URL") from None
+        raise ConfigError(f"the database at {_place(dsn)} refuses: {error}: correct DATABASE_URL") from None
     except (asyncpg.ClientConfigurationError, ValueError) as error:
         raise ConfigError(f"DATABASE_URL is not a Postgres address ({error})") from None
 

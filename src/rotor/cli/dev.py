@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rotor.cli.database import database_schema, translated
+from rotor.cli.database import DEV_FOLDER, database_schema, translated
 from rotor.cli.loop import run_loop
 from rotor.errors import ConfigError
 
@@ -20,7 +20,7 @@ __all__ = ["dev"]
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".rotor"),
+    default=DEV_FOLDER,
     show_default=True,
     help="Where the embedded Postgres keeps its data.",
 )
@@ -34,10 +34,11 @@ __all__ = ["dev"]
     help="Keep the serve app at URL registered; set ROTOR_DEV=1 in it.",
 )
 def dev(*, app: str | None, port: int, data: Path, no_reload: bool, serve_urls: tuple[str, ...]) -> None:
-    """Run Postgres, server, dashboard and a worker for APP, which is reloaded on save.
+    """Run everything on this machine, with reload.
 
-    APP is a file (app.py) or module[:attribute]; every function object in it is served. With DATABASE_URL that
-    Postgres is used, else an embedded one whose data stays in --data. No key is needed on 127.0.0.1. Ctrl-C stops all.
+    That is Postgres, server, dashboard and a worker for APP, which is started anew at each save. APP is a file
+    (app.py) or module[:attribute]; every function object in it is served. With DATABASE_URL that Postgres is used,
+    else an embedded one whose data stays in --data. No key is needed on 127.0.0.1. Ctrl-C stops all.
 
     \b
     Examples:
@@ -51,7 +52,7 @@ def dev(*, app: str | None, port: int, data: Path, no_reload: bool, serve_urls: 
 
     dsn, schema = os.environ.get("DATABASE_URL") or None, database_schema()
     if dsn is not None:
-        translated(lambda: pending(dsn, schema=schema))
+        translated(dsn, lambda: pending(dsn, schema=schema))
 
     config = DevConfig(
         app=app,

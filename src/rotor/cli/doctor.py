@@ -6,7 +6,7 @@ import click
 
 from rotor.cli import exits
 from rotor.cli.database import on_database
-from rotor.cli.output import as_json, print_json, print_table
+from rotor.cli.output import as_json, print_json, print_table, progress
 
 __all__ = ["doctor"]
 
@@ -15,9 +15,11 @@ __all__ = ["doctor"]
 @as_json
 @click.pass_context
 def doctor(context: click.Context, *, as_json: bool) -> None:
-    """Look for runs, waits and schedules that could not go on by themselves. Changes nothing.
+    """Check that every run can go on by itself.
 
-    Every run that has not ended must have exactly one reason to move. Exit code 1 means that something was found.
+    Looks for runs, waits and schedules that could not, and changes nothing. Every run that has not ended must have
+    exactly one reason to move. Exit code 1 means that something was found. Works on DATABASE_URL, or on the database
+    of a `rotor dev` that runs in this folder.
 
     \b
     Example:
@@ -25,7 +27,8 @@ def doctor(context: click.Context, *, as_json: bool) -> None:
     """
     from rotor.store.doctor import check
 
-    findings = on_database(check)
+    with progress("Checking every run that has not ended"):
+        findings = on_database(check)
     if as_json:
         print_json({"findings": findings})
     else:

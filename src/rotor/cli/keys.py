@@ -16,7 +16,10 @@ __all__ = ["keys"]
 
 @click.group()
 def keys() -> None:
-    """API keys: who may speak for a workspace. Works on DATABASE_URL."""
+    """API keys: who may speak for a workspace.
+
+    Works on DATABASE_URL, or on the database of a `rotor dev` that runs in this folder.
+    """
 
 
 @keys.command()

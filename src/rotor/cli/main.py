@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from rotor.cli import dev, doctor, exits, keys, migrate, runs, send, server, signal, sync, template, worker
+from rotor.cli import completion, dev, doctor, exits, keys, migrate, runs, send, server, signal, sync, template, worker
 from rotor.errors import RotorError
 
 __all__ = ["commands", "main"]
@@ -51,6 +51,7 @@ for command in (
     signal.signal,
     template.template,
     doctor.doctor,
+    completion.completion,
 ):
     commands.add_command(command)
 

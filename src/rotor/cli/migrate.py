@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rotor.cli.database import database_schema, database_url, translated
-from rotor.cli.output import as_json, print_json
+from rotor.cli.database import database_at_hand, database_schema, translated
+from rotor.cli.output import as_json, print_json, progress
 
 __all__ = ["migrate"]
 
@@ -14,9 +14,10 @@ __all__ = ["migrate"]
 @click.option("--dry-run", is_flag=True, help="Say what is missing, change nothing.")
 @as_json
 def migrate(*, dry_run: bool, as_json: bool) -> None:
-    """Apply the migrations that the database lacks, each in its own transaction.
+    """Apply the migrations that the database lacks.
 
-    Several may run at once; each migration is applied once.
+    Each is applied once, in its own transaction, also where several of these run. Works on DATABASE_URL, or on the
+    database of a `rotor dev` that runs in this folder.
 
     \b
     Example:
@@ -24,9 +25,10 @@ def migrate(*, dry_run: bool, as_json: bool) -> None:
     """
     from rotor.store import migrate as store
 
-    dsn, schema = database_url(), database_schema()
+    dsn, schema = database_at_hand(), database_schema()
     act = store.pending if dry_run else store.migrate
-    names = translated(lambda: act(dsn, schema=schema))
+    with progress("Looking for migrations" if dry_run else "Migrating"):
+        names = translated(dsn, lambda: act(dsn, schema=schema))
     if as_json:
         print_json({"pending" if dry_run else "applied": names})
         return

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "age", "print_json", "print_table", "COLOURS", "MARKS"]
+__all__ = ["as_json", "age", "print_json", "print_table", "progress", "COLOURS", "MARKS"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -66,6 +68,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     if not console.is_terminal:
         console = Console(width=10_000)
     console.print(table)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Say what is going on while it is, where standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} …"):
+        yield
 
 
 def age(moment: datetime | None, *, now: datetime | None = None) -> str:

@@ -10,7 +10,7 @@ import click
 from rotor.cli.output import as_json, print_json
 from rotor.errors import ConfigError, PayloadError
 
-__all__ = ["read_json", "send"]
+__all__ = ["parse_json", "read_json", "send"]
 
 
 @click.command()
@@ -39,10 +39,15 @@ def send(*, name: str, data: str, event_id: str | None, ts: str | None, as_json:
 
 def read_json(text: str) -> Any:
     """The value of an argument that is JSON, or `-` for standard input. Raises `ConfigError`."""
+    return parse_json(sys.stdin.buffer.read() if text == "-" else text)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of `text`. Raises `ConfigError` where it is not JSON."""
     from rotor.protocol.json import decode
 
     try:
-        return decode(sys.stdin.buffer.read() if text == "-" else text)
+        return decode(text)
     except PayloadError as error:
         raise ConfigError(
             f'the data is not JSON ({error}): quote it for the shell, as \'{{"key": "value"}}\''

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
-from rotor.cli.output import age, as_json, print_json, print_table
-from rotor.cli.send import read_json
+from rotor.cli.output import age, as_json, print_json, print_table, progress
+from rotor.cli.send import parse_json, read_json
+from rotor.errors import ConfigError
 
 __all__ = ["signal"]
 
 RUNS_LOOKED_AT = 200
 AT_ONCE = 10
+APPROVED, REJECTED = '{"approved": true}', '{"approved": false}'
+ANSWERS = {"a": APPROVED, "approve": APPROVED, "r": REJECTED, "reject": REJECTED}
+"""What may be typed for JSON."""
 
 
-@click.group()
-def signal() -> None:
-    """Complete the signals that runs wait for."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def signal(context: click.Context) -> None:
+    """Complete the signals that runs wait for.
+
+    Without a command it lists them and, on a terminal, asks for one of them and for its data: approved, rejected, or
+    any JSON.
+
+    \b
+    Example:
+      rotor signal
+    """
+    if context.invoked_subcommand is not None:
+        return
+    waits = _waits()
+    _show(waits)
+    if waits and sys.stdin.isatty() and sys.stdout.isatty():
+        _ask(waits)
 
 
 @signal.command()
@@ -33,17 +53,7 @@ def complete(*, signal_id: str, data: str, as_json: bool) -> None:
     Example:
       rotor signal complete approval-7 '{"approved": true}'
     """
-    from rotor.sdk.sync_client import SyncRotor
-
-    value = read_json(data)
-    with SyncRotor() as rotor:
-        completion = rotor.complete_signal(signal_id, value)
-    if as_json:
-        print_json(completion)
-    elif completion.delivered:
-        click.echo(f"Delivered to run {completion.run_id}.")
-    else:
-        click.echo("No run waits for it yet: it is kept for the one that will.")
+    _complete(signal_id, read_json(data), as_json=as_json)
 
 
 @signal.command("list")
@@ -55,16 +65,19 @@ def list_signals(*, as_json: bool) -> None:
     Example:
       rotor signal list
     """
-    import asyncio
-
-    waits = asyncio.run(_waits())
+    waits = _waits()
     if as_json:
         print_json({"items": waits})
-        return
+    else:
+        _show(waits)
+
+
+def _show(waits: list[dict[str, Any]]) -> None:
     print_table(
-        ["SIGNAL", "FUNCTION", "RUN", "STEP", "SINCE", "UNTIL"],
+        ["#", "SIGNAL", "FUNCTION", "RUN", "STEP", "SINCE", "UNTIL"],
         [
             (
+                str(number),
                 wait["signal"],
                 wait["function_id"],
                 wait["run_id"],
@@ -72,14 +85,61 @@ def list_signals(*, as_json: bool) -> None:
                 age(wait["started_at"]),
                 f"{wait['deadline'].astimezone():%Y-%m-%d %H:%M:%S}" if wait["deadline"] else "-",
             )
-            for wait in waits
+            for number, wait in enumerate(waits, start=1)
         ],
         empty="No run waits for a signal.",
     )
 
 
-async def _waits() -> list[dict[str, Any]]:
+def _ask(waits: list[dict[str, Any]]) -> None:
+    """Complete one of `waits` with what the user says; nothing said completes none."""
+    number = 1
+    if len(waits) > 1:
+        number = click.prompt("Which one", type=click.IntRange(1, len(waits)), prompt_suffix="? ")
+    wait = waits[number - 1]
+    said = click.prompt(
+        f"{wait['signal']}: a(pprove), r(eject), or JSON; Enter leaves it",
+        default="",
+        show_default=False,
+        value_proc=_checked_answer,
+    )
+    if said:
+        _complete(wait["signal"], parse_json(said), as_json=False)
+
+
+def _checked_answer(text: str) -> str:
+    """JSON for a word that stands for it, other JSON as it is, nothing for nothing; else the user is asked again."""
+    answer = ANSWERS.get(text.strip().lower(), text.strip())
+    try:
+        if answer:
+            parse_json(answer)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    return answer
+
+
+def _complete(signal_id: str, data: Any, *, as_json: bool) -> None:
+    from rotor.sdk.sync_client import SyncRotor
+
+    with SyncRotor() as rotor:
+        completion = rotor.complete_signal(signal_id, data)
+    if as_json:
+        print_json(completion)
+    elif completion.delivered:
+        click.echo(f"Delivered to run {completion.run_id}.")
+    else:
+        click.echo("No run waits for it yet: it is kept for the one that will.")
+
+
+def _waits() -> list[dict[str, Any]]:
     """The open waits for a signal, newest run first."""
+    import asyncio
+
+    with progress("Looking at the runs that wait"):
+        return asyncio.run(_read_waits())
+
+
+async def _read_waits() -> list[dict[str, Any]]:
     import asyncio
 
     from rotor.sdk.client import Rotor

@@ -13,9 +13,10 @@ __all__ = ["sync"]
 @click.argument("url")
 @as_json
 def sync(*, url: str, as_json: bool) -> None:
-    """Ask the app at URL what it serves, and register that with the server at ROTOR_URL.
+    """Register what the app at URL serves.
 
-    Do it after each deploy that adds or changes functions. Doing it twice changes nothing.
+    The app is asked what that is, and the server at ROTOR_URL told. Do it after each deploy that adds or changes
+    functions. Doing it twice changes nothing.
 
     \b
     Example:

@@ -21,10 +21,11 @@ __all__ = ["end_process", "worker"]
 @click.option("--slots", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Runs at the same time.")
 @click.option("--name", help="How the server and the dashboard call it. [default: host and process id]")
 def worker(*, app: str, slots: int, name: str | None) -> None:
-    """Serve the functions of APP over one connection to ROTOR_URL. No port is opened here.
+    """Serve the functions of APP in this process.
 
-    APP is a file (app.py) or module[:attribute]; every function object in it is served. SIGTERM and Ctrl-C let the
-    steps in flight end, give unfinished runs back, and stop.
+    It dials out to ROTOR_URL, over one connection, and opens no port. APP is a file (app.py) or module[:attribute];
+    every function object in it is served. SIGTERM and Ctrl-C let the steps in flight end, give unfinished runs back,
+    and stop.
 
     \b
     Example:

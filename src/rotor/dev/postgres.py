@@ -58,6 +58,20 @@ class Postgres:
         """Where clients on this machine reach it."""
         return f"postgresql://rotor@/postgres?host={quote(str(self._socket_folder()), safe='/')}"
 
+    def running_dsn(self) -> str | None:
+        """`dsn`, where a server runs on the data, whoever started it; else None.
+
+        Raises `ConfigError` where the data is another account's.
+        """
+        try:
+            lines = self._process_file()
+        except PermissionError:
+            raise ConfigError(
+                f"the database in {self.folder} is another account's: run this as that one, or as root"
+            ) from None
+        is_running = len(lines) > 7 and lines[7].strip() == "ready" and _is_alive(int(lines[0]))
+        return self.dsn if is_running else None
+
     def start(self) -> None:
         """Start the server on its data, which is made where there is none, and return once it takes connections.
 
@@ -141,11 +155,10 @@ class Postgres:
     def _remove_stale_process_file(self) -> None:
         """After a crash, forget the old server's process id where it now is some other program's (as after a restart of
         a container): Postgres would take that for itself. That it is not running is what our lock says."""
-        file = self.data / "postmaster.pid"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        lines = self._process_file()
         program = Path("/proc", lines[0], "comm") if lines else Path()
         if program.is_file() and program.read_text(encoding="utf-8").strip() != "postgres":
-            file.unlink()
+            (self.data / "postmaster.pid").unlink()
             (self.data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _run(self, programs: Path, account: tuple[int, int] | None) -> None:
@@ -170,12 +183,16 @@ class Postgres:
             time.sleep(0.005)
 
     def _is_ready(self) -> bool:
-        try:
-            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return False
         assert self.process is not None
+        lines = self._process_file()
         return len(lines) > 7 and lines[0] == str(self.process.process_id) and lines[7].strip() == "ready"
+
+    def _process_file(self) -> list[str]:
+        """The lines of the file in which a running Postgres tells its process id and state, if there is one."""
+        try:
+            return (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
 
     def _socket_folder(self) -> Path:
         """The data folder, or where its path is too long for a socket a short link to it."""

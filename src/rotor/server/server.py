@@ -38,10 +38,14 @@ BACKLOG = 4_096
 
 
 class Server:
-    """Start it, and stop it cleanly: what was accepted is written, workers are told to connect again."""
+    """Start it, and stop it cleanly: what was accepted is written, workers are told to connect again.
 
-    def __init__(self, config: ServerConfig) -> None:
+    It serves on `listening` where that is given, else it takes the port of `config`.
+    """
+
+    def __init__(self, config: ServerConfig, *, listening: socket.socket | None = None) -> None:
         self.config = config
+        self._listening = listening
         self.store: Store
         self.loops: list[Loop] = []
         self._http: uvicorn.Server | None = None
@@ -88,7 +92,7 @@ class Server:
             server_header=False,
         )
         self._http = _Http(config)
-        listening = _bind(self.config)
+        listening = self._listening or _bind(self.config)
         self._serving = asyncio.create_task(self._http.serve(sockets=[listening]), name="rotor http")
         while not self._http.started:
             if self._serving.done():
