@@ -19,6 +19,8 @@ STATIC = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
     "shell.js": "text/javascript",
+    "run.css": "text/css",
+    "run.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 
