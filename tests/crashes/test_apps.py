@@ -83,7 +83,7 @@ async def test_a_server_that_is_asked_to_stop_leaves_invocations_to_the_next(ben
     await bench.noted("g", "after")
     await until(lambda: recorded(bench, "after"))
     # The end rode in a response that nobody read: the run is invoked once more as its lease runs out.
-    await bench.rows("UPDATE leases SET expires_at = now()")  # rather than wait for it
+    await bench.take_leases()
     await bench.all_ended()
     assert bench.notes("g") == ["before", "begin", "end", "after"]
     assert (await bench.run_of(event)).status == "completed"

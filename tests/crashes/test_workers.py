@@ -67,7 +67,7 @@ async def test_a_run_that_kills_its_workers_fails_and_those_beside_it_do_not(ben
     deadly = await rotor.send("deadly", {"key": "deadly"})
     for deaths in range(1, limits.LOSSES + 1):
         await worker.ended()
-        await bench.rows("UPDATE leases SET expires_at = now()")  # rather than wait for it
+        await bench.take_leases()
         # At the worst moment: all together, each time.
         await until(partial(lost, bench, deaths))
         assert await bench.statuses() == {"queued": 6}
@@ -105,7 +105,7 @@ async def test_what_a_frozen_worker_does_after_its_lease_is_refused(bench: Bench
     event = await bench.client().send(kind, {"key": "g"})
     await bench.noted("g", "begin")
     frozen.signal(signal.SIGSTOP)
-    await bench.rows("UPDATE leases SET expires_at = now()")  # rather than wait for it
+    await bench.take_leases()
     await bench.worker()
     await bench.noted("g", "begin", times=2)
     bench.open_gate("g")

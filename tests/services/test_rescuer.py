@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from rotor import limits
+from rotor.services import rescuer as rescuer_module
 from rotor.services.rescuer import ORPHANS_EVERY, Rescuer
+from rotor.store import leases
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, hold, serve
@@ -31,6 +33,46 @@ async def test_runs_of_a_lease_that_ran_out_are_given_to_another_and_the_lease_i
 
     assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'queued'") == 3
     assert await select(store.database, "SELECT 1 FROM leases") == []
+
+
+async def test_after_the_database_was_away_holders_come_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await serve(store, "f")
+    run_id = await begin(store)
+    holder = await Holder.connect(store, lasting=False)
+    await holder.claim()
+    rescuer = Rescuer(store)
+    await rescuer.tick()
+    store.database.advance(limits.LEASE)
+    monkeypatch.setattr(rescuer_module, "AWAY_SECONDS", 0.0)
+    await rescuer.tick()
+    monkeypatch.undo()
+    await rescuer.tick()
+    assert await status_of(store.database, run_id) == "running"
+    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+
+
+async def test_a_server_that_has_just_come_up_leaves_holders_time_to_connect(store: Store) -> None:
+    await serve(store, "f")
+    run_id = await begin(store)
+    holder = await Holder.connect(store, lasting=False)
+    await holder.claim()
+    store.database.advance(limits.LEASE)
+    rescuer = Rescuer(store)
+    rescuer.start()
+    await rescuer.tick()
+    await rescuer.stop()
+
+    assert await status_of(store.database, run_id) == "running"
+
+
+async def test_what_runs_out_while_the_database_hangs_is_not_taken_by_a_statement_sent_before(store: Store) -> None:
+    await serve(store, "f")
+    holder = await Holder.connect(store, lasting=False)
+    sent_at = await value(store.database, "SELECT rotor_now()")
+    store.database.advance(limits.LEASE)
+    await leases.take_expired(store.database, sent_at)
+
+    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
 
 
 async def test_more_than_a_batch_is_rescued_round_after_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from rotor.store.claims import claim_runs
 from rotor.store.store import Store
 from tests import messages
 from tests.services.fake_worker import FakeWorker, hello
-from tests.store.actors import begin
+from tests.store.actors import begin, rescue
 from tests.store.tables import change, run_row, select, status_of, step_status, value
 
 
@@ -224,9 +224,10 @@ async def test_a_worker_that_is_heard_keeps_its_lease_and_a_silent_one_does_not(
     await silent.leave()
 
 
-async def test_a_worker_whose_lease_ran_out_all_the_same_is_cut_off(store: Store, workers: Workers) -> None:
+async def test_a_worker_whose_lease_was_taken_all_the_same_is_cut_off(store: Store, workers: Workers) -> None:
     worker = await FakeWorker(workers).connect(hello("f"))
     store.database.advance(limits.LEASE * 2)
+    await rescue(store)
     await keep(store, workers)
     await worker.gone()
 
@@ -299,6 +300,7 @@ async def test_a_worker_whose_lease_is_over_drops_what_it_held(store: Store, wor
     lease_id = (await worker.hears("welcome")).lease_id
     await worker.leave()
     store.database.advance(limits.LEASE)
+    await rescue(store)
     again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
 
     assert (await again.hears("welcome")).lease_id != lease_id

@@ -37,9 +37,26 @@ async def test_a_lease_that_is_kept_lasts(store: Store) -> None:
     assert await seconds_left(store, holder) > 25
 
 
-async def test_a_lease_that_ran_out_is_not_revived(store: Store) -> None:
+async def take_expired(store: Store) -> None:
+    await leases.take_expired(store.database, await value(store.database, "SELECT rotor_now()"))
+
+
+async def test_a_lease_that_ran_out_can_be_kept_until_it_is_taken(store: Store) -> None:
+    """The database may have been away for longer than a lease lasts, and its holder could do nothing."""
+    holder = await connect(store)
+    store.database.advance(limits.LEASE * 2)
+    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    await take_expired(store)
+    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    store.database.advance(limits.LEASE * 2)
+
+    assert await leases.resume(store.database, 1, holder.lease_id) == 2
+
+
+async def test_a_lease_that_was_taken_is_not_revived(store: Store) -> None:
     holder = await connect(store)
     store.database.advance(limits.LEASE)
+    await take_expired(store)
 
     assert await leases.extend(store.database, [holder.lease_id]) == set()
     assert await leases.resume(store.database, 1, holder.lease_id) is None
@@ -97,6 +114,8 @@ async def test_runs_whose_holder_is_lost_go_on_with_another(store: Store) -> Non
     holder = await connect(store)
     await holder.take()
     store.database.advance(limits.LEASE)
+    assert await leases.lost_runs(store.database) == []
+    await take_expired(store)
     assert await leases.lost_runs(store.database) == [HolderLost(run_id, holder.lease_id)]
     await rescue(store)
     second = await connect(store)
@@ -114,6 +133,7 @@ async def test_runs_that_were_lost_together_are_known_to_be(store: Store) -> Non
     holder = await connect(store)
     await holder.claim()
     store.database.advance(limits.LEASE)
+    await take_expired(store)
 
     assert [lost.company for lost in await leases.lost_runs(store.database)] == [2, 2, 2]
 

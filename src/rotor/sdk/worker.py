@@ -41,7 +41,8 @@ __all__ = ["Worker", "connect"]
 
 log = logging.getLogger("rotor.worker")
 
-RECONNECT_SECONDS_MAX: Final = 5.0
+RECONNECT_SECONDS_MAX: Final = 3.0
+"""Less than a server that comes up waits before it gives the runs of workers to others."""
 LAST_WORDS_SECONDS: Final = 5.0
 """How long a stopping worker waits for its last messages to be written."""
 

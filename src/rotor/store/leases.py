@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -13,7 +13,17 @@ from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import Hello
 from rotor.store.database import Database
 
-__all__ = ["delete", "delete_expired", "extend", "held_runs", "lost_runs", "open_lease", "resume", "shorten"]
+__all__ = [
+    "delete",
+    "delete_taken",
+    "extend",
+    "held_runs",
+    "lost_runs",
+    "open_lease",
+    "resume",
+    "shorten",
+    "take_expired",
+]
 
 
 async def open_lease(database: Database, workspace_id: int, hello: Hello) -> UUID:
@@ -27,13 +37,13 @@ async def open_lease(database: Database, workspace_id: int, hello: Hello) -> UUI
 
 
 async def resume(database: Database, workspace_id: int, lease_id: UUID) -> int | None:
-    """A worker comes back on its lease: the number of its connection (1 was the first), or None: the lease is over."""
+    """A worker comes back on its lease: the number of its connection (1 was the first), or None: it has been taken."""
     number: int | None = await database.fetchval("resume_lease", lease_id, workspace_id, limits.LEASE)
     return number
 
 
 async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
-    """Keep these leases alive; return those that are. One that ran out is not revived."""
+    """Keep these leases alive; return those that are. One that ran out and was taken is not revived."""
     return {row["id"] for row in await database.fetch("extend_leases", list(lease_ids), limits.LEASE)}
 
 
@@ -47,8 +57,13 @@ async def held_runs(database: Database, lease_id: UUID) -> dict[UUID, int]:
     return {row["id"]: row["settled"] for row in await database.fetch("read_held_runs", lease_id)}
 
 
+async def take_expired(database: Database, as_of: datetime) -> None:
+    """From now on nobody keeps the leases that had run out at `as_of`, by the database's clock."""
+    await database.execute("take_leases", as_of)
+
+
 async def lost_runs(database: Database) -> list[HolderLost]:
-    """Up to a batch of runs whose holder's lease has run out."""
+    """Up to a batch of runs whose holder's lease was taken."""
     return [
         HolderLost(row["id"], row["lease_id"], company=row["company"])
         for row in await database.fetch("read_lost_runs", limits.BATCH)
@@ -60,6 +75,6 @@ async def delete(database: Database, lease_ids: Sequence[UUID]) -> None:
     await database.execute("delete_leases", list(lease_ids))
 
 
-async def delete_expired(database: Database) -> None:
-    """Forget the leases that ran out and hold nothing any more."""
+async def delete_taken(database: Database) -> None:
+    """Forget the leases that were taken and hold nothing any more."""
     await database.execute("delete_leases", None)
