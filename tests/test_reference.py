@@ -88,6 +88,13 @@ def test_every_operation_has_its_place_and_no_other_has() -> None:
     assert headings == declared | {"GET /openapi.json", "GET /v1/connect"}
 
 
+def test_every_operation_tells_the_scope_that_it_needs() -> None:
+    text = page("reference/http.md")
+    for one in DECLARED:
+        section = text.partition(f"### `{one.method} {one.path}`\n\n")[2]
+        assert section.startswith(f"Scope `{one.scope}`.\n") or one.scope is None, one.path
+
+
 def test_every_query_parameter_and_body_field_is_named() -> None:
     text = page("reference/http.md")
     for one in DECLARED:

@@ -45,8 +45,8 @@ async def test_every_name_in_a_path_is_a_parameter(anyone: Client) -> None:
 async def test_what_a_caller_must_know_is_said(anyone: Client) -> None:
     paths = (await described(anyone))["paths"]
     send = paths["/v1/events"]["post"]
-    assert {"202", "400", "401", "413", "422", "503"} <= send["responses"].keys()
-    assert send["security"] == [{"key": []}]
+    assert {"202", "400", "401", "403", "413", "422", "503"} <= send["responses"].keys()
+    assert send["security"] == [{"key": ["send"]}]
     assert send["requestBody"]["required"]
     filters = {one["name"]: one["schema"] for one in paths["/v1/runs"]["get"]["parameters"]}
     assert filters.keys() == {"function_id", "status", "event_id", "since", "until", "cursor", "limit"}

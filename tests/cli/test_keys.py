@@ -44,6 +44,39 @@ async def test_a_key_is_made_listed_without_its_secret_and_revoked(dsn: str, dat
     assert unknown.code == exits.NOT_FOUND
 
 
+async def test_a_key_is_made_for_a_purpose_and_a_time(dsn: str, database: Database) -> None:
+    def run(*arguments: str) -> Outcome:
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema)
+
+    assert run("keys", "create", "--json").code == 0
+    assert run("keys", "create", "--scope", "read", "--scope", "send", "--expires-in", "90d").code == 0
+
+    limited, unlimited = run("keys", "list", "--json").json["items"]
+    assert (unlimited["scopes"], unlimited["expires_at"]) == (["admin"], None)
+    assert limited["scopes"] == ["send", "read"]
+    assert limited["expires_at"] > limited["created_at"]
+    assert "send read" in run("keys", "list").out
+    for wrong in (["--scope", "root"], ["--expires-in", "soon"], ["--expires-in", "0s"]):
+        refused = run("keys", "create", *wrong)
+        assert refused.code == exits.USAGE
+        assert refused.err
+    assert len(run("keys", "list", "--json").json["items"]) == 2
+
+
+async def test_workspaces_are_made_and_listed(dsn: str, database: Database) -> None:
+    def run(*arguments: str) -> Outcome:
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema)
+
+    assert run("workspaces", "create", "staging", "--json").json == {"workspace": "staging", "created": True}
+    assert run("workspaces", "create", "staging", "--json").json["created"] is False
+    run("keys", "create", "--workspace", "staging")
+
+    listed = run("workspaces", "list", "--json").json["items"]
+    assert [(one["name"], one["keys"], one["functions"]) for one in listed] == [("default", 0, 0), ("staging", 1, 0)]
+    assert "staging" in run("workspaces", "list").out
+    assert run("workspaces", "create", "w" * 300).code == exits.USAGE
+
+
 async def test_a_database_that_is_not_there_is_named(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.close()

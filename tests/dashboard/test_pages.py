@@ -75,7 +75,7 @@ async def test_the_login_leads_nowhere_else(stranger: Browser, key: str, place: 
 async def test_a_wrong_key_opens_nothing(stranger: Browser) -> None:
     answered = await stranger.log_in("rk_wrong")
     assert answered.status == 403
-    assert "unknown or revoked" in answered.text
+    assert "unknown, revoked or expired" in answered.text
     assert "set-cookie" not in answered.headers
 
 
@@ -110,11 +110,33 @@ async def test_a_session_ends_by_time(server: Server, visitor: Browser) -> None:
     assert (await visitor.get("/dashboard")).status == 303
 
 
-async def test_a_session_ends_with_its_key(server: Server, stranger: Browser, key: str) -> None:
+async def test_a_session_ends_with_its_key(
+    server: Server, stranger: Browser, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stranger.log_in(key)
     keys = Keys(server.store.database)
     await keys.revoke((await keys.list())[0].id)
+    # What the server remembers of the key grows old.
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: float("inf"))
     assert (await stranger.get("/dashboard")).status == 303
+
+
+async def test_a_session_may_what_its_key_may(server: Server, stranger: Browser, run_id: UUID) -> None:
+    keys = Keys(server.store.database)
+    blind = (await keys.create(scopes=["send", "operate"])).key
+    assert "lacks the scope read" in (await stranger.log_in(blind)).text
+    await stranger.log_in((await keys.create(scopes=["read"])).key)
+
+    page = await stranger.get(f"/dashboard/runs/{run_id}")
+    assert page.status == 200
+    assert "Cancel</button>" not in page.text
+    assert "Pause</button>" not in (await stranger.get("/dashboard/functions")).text
+    for path in (f"/dashboard/runs/{run_id}/cancel", "/dashboard/functions/pause", "/dashboard/functions/send"):
+        refused = await stranger.post(path, {"form_token": page.form_token, "name": "a", "data": "1"})
+        assert refused.status == 403
+        assert "lacks the scope" in refused.text
+    assert await runs.status(server.store.database, 1, run_id) == "queued"
+    assert (await stranger.post("/dashboard/logout", {"form_token": page.form_token})).status == 303
 
 
 async def test_logging_out_forgets_the_session(visitor: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rotor.store.database import Database
 from rotor.store.keys import Keys
 from rotor.store.problems import Invalid, NotFound
+from rotor.store.scopes import EVERYTHING, SCOPES, Caller, Scope
 from rotor.store.workspaces import identify
 
 
@@ -19,8 +21,8 @@ async def test_a_key_speaks_for_its_workspace(database: Database) -> None:
     theirs = await keys.create(workspace="acme")
 
     assert ours.key.startswith("rk_")
-    assert await keys.authenticate(ours.key) == await identify(database)
-    assert await keys.authenticate(theirs.key) == await identify(database, "acme")
+    assert await keys.authenticate(ours.key) == Caller(await identify(database), "default", EVERYTHING)
+    assert await keys.authenticate(theirs.key) == Caller(await identify(database, "acme"), "acme", EVERYTHING)
 
 
 async def test_only_the_hash_of_a_key_is_kept(database: Database) -> None:
@@ -67,6 +69,46 @@ async def test_revoking_twice_keeps_the_first_time(database: Database) -> None:
 async def test_revoking_an_unknown_key_says_so(database: Database) -> None:
     with pytest.raises(NotFound, match="no API key"):
         await Keys(database).revoke(uuid4())
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_key_may_what_its_scopes_say_and_admin_may_everything(database: Database, scope: Scope) -> None:
+    caller = await Keys(database).authenticate((await Keys(database).create(scopes=[scope])).key)
+
+    assert caller is not None
+    assert {one for one in SCOPES if caller.may(one)} == (set(SCOPES) if scope == "admin" else {scope})
+
+
+async def test_a_key_holds_until_it_expires(database: Database) -> None:
+    created = await Keys(database).create(expires_in=timedelta(days=1))
+    (listed,) = await Keys(database).list()
+    assert await Keys(database).authenticate(created.key) is not None
+    assert not listed.expired
+
+    database.advance(timedelta(days=1))
+
+    assert await Keys(database).authenticate(created.key) is None
+    (listed,) = await Keys(database).list()
+    assert listed.expired
+    assert listed.revoked_at is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["root"]}, "scopes"),
+        ({"expires_in": timedelta()}, "expires_in"),
+        ({"expires_in": timedelta(days=10_000)}, "expires_in"),
+    ],
+)
+async def test_a_key_that_would_allow_nothing_or_end_never_is_not_made(
+    database: Database, wrong: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        await Keys(database).create(**wrong)
+    assert [at for at, _ in refused.value.errors] == [field]
+    assert await Keys(database).list() == []
 
 
 async def test_the_last_use_is_noted_at_most_once_a_minute(database: Database) -> None:

@@ -53,6 +53,7 @@ OPERATIONS = (
             200: Result("All were there: changed, or the same.", Registered),
         },
         "functions",
+        access="operate",
         body=Manifest,
         details="All are registered or none. A function that the app no longer serves stays until it is deleted.",
     ),

@@ -12,25 +12,49 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rotor.api.answers import respond
 from rotor.api.calls import Api, header
-from rotor.api.problems import Unauthorized, problem
+from rotor.api.problems import Forbidden, Unauthorized, problem
 from rotor.store import workspaces
+from rotor.store.problems import is_unavailable
+from rotor.store.scopes import EVERYTHING, Caller
+from rotor.store.scopes import Scope as KeyScope
 
-__all__ = ["LoopbackGuard", "authenticate", "bearer"]
+__all__ = ["LoopbackGuard", "authenticate", "bearer", "require", "still_may"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-async def authenticate(api: Api, scope: Scope) -> int:
-    """The id of the workspace that the request speaks for. Raises `Unauthorized`."""
+async def authenticate(api: Api, scope: Scope) -> Caller:
+    """Who sends the request. Raises `Unauthorized`."""
     key = bearer(scope)
-    workspace_id = await api.keys.authenticate(key) if key is not None else None
-    if workspace_id is not None:
-        return workspace_id
+    caller = await api.keys.authenticate(key) if key is not None else None
+    if caller is not None:
+        return caller
     if not api.settings.keys_required:
-        return await api.workspaces.get(workspaces.DEFAULT)
+        return Caller(await api.workspaces.get(workspaces.DEFAULT), workspaces.DEFAULT, EVERYTHING)
     if key is None:
         raise Unauthorized("send an API key as `Authorization: Bearer KEY`; `rotor keys create` makes one")
-    raise Unauthorized("the API key is unknown or revoked; `rotor keys list` shows those that are valid")
+    raise Unauthorized("the API key is unknown, revoked or expired; `rotor keys list` shows those that are valid")
+
+
+def require(caller: Caller, scope: KeyScope) -> None:
+    """Raise `Forbidden` where the caller's key lacks `scope`."""
+    if not caller.may(scope):
+        raise Forbidden(
+            f"the API key lacks the scope `{scope}`; `rotor keys create --scope {scope}` makes one that has it"
+        )
+
+
+async def still_may(api: Api, scope: Scope, needed: KeyScope) -> bool:
+    """Whether a request that takes long may go on: its key has neither been revoked since nor expired. While the
+    database does not answer it may, for then nothing can be read or written."""
+    try:
+        require(await authenticate(api, scope), needed)
+    except (Unauthorized, Forbidden):
+        return False
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+    return True
 
 
 def bearer(scope: Scope) -> str | None:

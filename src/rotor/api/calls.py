@@ -15,11 +15,15 @@ from rotor.api.streams import Streams
 from rotor.store.keys import Keys
 from rotor.store.problems import NotFound
 from rotor.store.recent import Recent
+from rotor.store.scopes import Caller
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from rotor.store.tokens import Tokens
 
 __all__ = ["Api", "Call", "header"]
+
+NOBODY = Caller(0, "", frozenset())
+"""The caller of an operation that asks for no key."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,23 @@ class Api:
 
 
 class Call:
-    """One request: who asks (`workspace_id`), for what (`path`, `query`), with what (`body`, `raw_body`)."""
+    """One request: who asks (`caller`), for what (`path`, `query`), with what (`body`, `raw_body`)."""
 
     def __init__(self, api: Api, scope: Scope, receive: Receive, path: dict[str, str]) -> None:
         self.api = api
         self.scope = scope
         self.receive = receive
         self.path = path
-        self.workspace_id = 0
+        self.caller = NOBODY
         self.query: Any = None
         """The query's parameters, as the operation declares them."""
         self.body: Any = None
         """The body's value, as the operation declares it."""
         self.raw_body = b""
+
+    @property
+    def workspace_id(self) -> int:
+        return self.caller.workspace_id
 
     @property
     def store(self) -> Store:

@@ -1,22 +1,28 @@
-"""`/v1/connect`: a worker's WebSocket, handed to the server once its key is known to be good."""
+"""`/v1/connect`: a worker's WebSocket, handed to the server for as long as its key holds."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 
-from rotor.api.authentication import authenticate
+from rotor.api.authentication import authenticate, require, still_may
 from rotor.api.calls import Api
 from rotor.api.problems import problem_of
 
 __all__ = ["Connect", "connect_route"]
 
-Connect: TypeAlias = Callable[[WebSocket, int], Awaitable[None]]
-"""Takes a WebSocket that is not accepted yet and the workspace's id, and returns once the connection is over."""
+Connect: TypeAlias = Callable[[WebSocket, int], Coroutine[Any, Any, None]]
+"""Takes a WebSocket that is not accepted yet and the workspace's id, and returns once the connection is over.
+Cancelled, it gives back what the worker holds."""
+
+KEY_CHECKED_EVERY_SECONDS = 5.0
+KEY_REFUSED = 4401
+"""The close code for a worker whose key no longer holds; when it comes back, it is told so."""
 
 
 def connect_route(api: Api, connect: Connect) -> WebSocketRoute:
@@ -24,7 +30,8 @@ def connect_route(api: Api, connect: Connect) -> WebSocketRoute:
 
     async def endpoint(websocket: WebSocket) -> None:
         try:
-            workspace_id = await authenticate(api, websocket.scope)
+            caller = await authenticate(api, websocket.scope)
+            require(caller, "operate")
         except Exception as error:
             answer = problem_of(error)
             await websocket.receive()
@@ -32,6 +39,22 @@ def connect_route(api: Api, connect: Connect) -> WebSocketRoute:
             response = Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
             await websocket.send_denial_response(response)
         else:
-            await connect(websocket, workspace_id)
+            serving = asyncio.create_task(connect(websocket, caller.workspace_id), name="rotor worker connection")
+            await _while_allowed(api, websocket, serving)
 
     return WebSocketRoute("/v1/connect", endpoint, name="connect")
+
+
+async def _while_allowed(api: Api, websocket: WebSocket, serving: asyncio.Task[None]) -> None:
+    """Wait for the connection's end, and bring it about where its key ends first."""
+    try:
+        while not (await asyncio.wait({serving}, timeout=KEY_CHECKED_EVERY_SECONDS))[0]:
+            if not await still_may(api, websocket.scope, "operate"):
+                break
+    finally:
+        was_cut_off = serving.cancel()
+        await asyncio.wait({serving})
+    if was_cut_off and websocket.client_state is WebSocketState.CONNECTED:
+        await websocket.close(KEY_REFUSED, "the API key was revoked or has expired")
+    elif not was_cut_off:
+        await serving

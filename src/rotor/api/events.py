@@ -9,6 +9,7 @@ import msgspec
 
 from rotor import limits, telemetry
 from rotor.api.answers import Answer, json_answer
+from rotor.api.authentication import require
 from rotor.api.bodies import field_error
 from rotor.api.calls import Call
 from rotor.api.instants import Instant, read_event_time
@@ -55,6 +56,7 @@ async def send(call: Call) -> Answer:
     accepted = _new_events(given, call.api.store.payload_bytes_max)
     for event in accepted:
         if event.name == CANCEL_RUN:
+            require(call.caller, "operate")
             await _check_cancellation(call, event)
     ids = await call.store.intake.accept(call.workspace_id, accepted)
     telemetry.EVENTS.inc(len(ids))
@@ -139,6 +141,7 @@ OPERATIONS = (
         "Accept one event or a list of them",
         {202: Result("They are durable, and so are the runs that they start.", EventIds)},
         "events",
+        access="send",
         body=EventInput | list[EventInput],
         details="All are accepted or none. The same `id` again, in this request or a later one, starts nothing again.",
     ),
@@ -150,6 +153,7 @@ OPERATIONS = (
         "One event with the runs that it started",
         {200: Result("The event.", AcceptedEvent)},
         "events",
+        access="read",
         problems=(404,),
     ),
 )

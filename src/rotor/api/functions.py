@@ -141,6 +141,7 @@ OPERATIONS = (
         "Register a function, or change it",
         {201: Result("It is new.", Function), 200: Result("It was there: changed, or the same.", Function)},
         "functions",
+        access="operate",
         body=FunctionInput,
     ),
     Operation(
@@ -151,6 +152,7 @@ OPERATIONS = (
         "The functions of the workspace by id",
         {200: Result("One page.", Page[Function])},
         "functions",
+        access="read",
         query=PageQuery,
     ),
     Operation(
@@ -161,6 +163,7 @@ OPERATIONS = (
         "One function",
         _SHOWN,
         "functions",
+        access="read",
         problems=(404,),
     ),
     Operation(
@@ -171,6 +174,7 @@ OPERATIONS = (
         "Delete a function and cancel its open runs",
         {204: Result("It is gone.")},
         "functions",
+        access="admin",
         problems=(404,),
     ),
     Operation(
@@ -181,6 +185,7 @@ OPERATIONS = (
         "Begin no run of a function until it is resumed",
         _SHOWN,
         "functions",
+        access="operate",
         problems=(404,),
     ),
     Operation(
@@ -191,6 +196,7 @@ OPERATIONS = (
         "Let a paused function go on",
         _SHOWN,
         "functions",
+        access="operate",
         problems=(404,),
     ),
 )

@@ -71,7 +71,7 @@ def description(operations: tuple[Operation, ...]) -> bytes:
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key with the scope."},
                 "token": {"type": "http", "scheme": "bearer", "description": "The token of one invocation."},
             },
         },
@@ -97,7 +97,7 @@ def _operation(one: Operation, schema_of: dict[str, Any], components: dict[str, 
         "operationId": one.name,
         "summary": one.summary,
         "tags": [one.tag],
-        "security": [] if one.access == "open" else [{one.access: []}],
+        "security": _security(one),
         "parameters": _parameters(one, schema_of, components),
         "responses": {
             **{str(status): _result(result, schema_of) for status, result in one.results.items()},
@@ -110,6 +110,16 @@ def _operation(one: Operation, schema_of: dict[str, Any], components: dict[str, 
         schema = {} if one.takes_raw_body else schema_of[_key(one.body)]
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return described
+
+
+def _security(one: Operation) -> list[dict[str, list[str]]]:
+    match one.access:
+        case "open":
+            return []
+        case "token":
+            return [{"token": []}]
+        case scope:
+            return [{"key": [scope]}]
 
 
 def _parameters(one: Operation, schema_of: dict[str, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,6 +149,8 @@ def _problem_statuses(one: Operation) -> list[int]:
     statuses = {500, 503, *one.problems}
     if one.access != "open":
         statuses |= {401}
+    if one.scope is not None:
+        statuses |= {403}
     if one.has_body:
         statuses |= {400, 413, 422}
     if one.query is not None or one.parameters:

@@ -13,11 +13,13 @@ import msgspec
 from rotor import limits
 from rotor.api.answers import Answer, StreamAnswer
 from rotor.api.calls import Call
+from rotor.store.scopes import Scope
 
 __all__ = ["Access", "Handler", "Operation", "Result"]
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer | StreamAnswer]]
-Access: TypeAlias = Literal["key", "token", "open"]
+Access: TypeAlias = Scope | Literal["token", "open"]
+"""What a caller needs: a key with that scope, the token of an invocation, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Operation:
     summary: str
     results: dict[int, Result]
     tag: str
-    access: Access = "key"
+    access: Access
     body: Any = None
     """The type that the body is decoded into."""
     takes_raw_body: bool = False
@@ -55,6 +57,15 @@ class Operation:
     problems: tuple[int, ...] = ()
     """The statuses of the problems that are its own, beside those that every operation has."""
     details: str = ""
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope that the caller's key must have; None where no key is asked for."""
+        match self.access:
+            case "token" | "open":
+                return None
+            case scope:
+                return scope
 
     @property
     def has_body(self) -> bool:

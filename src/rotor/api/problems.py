@@ -3,7 +3,8 @@
 | status | when |
 | --- | --- |
 | 400 | the body is not JSON |
-| 401, 403 | no valid key, token or signature; a foreign Host or Origin |
+| 401 | no valid key, token or signature |
+| 403 | the key lacks a scope; a foreign Host or Origin |
 | 404 | the path, or the thing it names, is not there |
 | 405 | the path does not take this method |
 | 409 | the thing's state does not allow it |
@@ -72,7 +73,7 @@ class Unauthorized(Problem):
 
 
 class Forbidden(Problem):
-    """The request comes from where none is taken."""
+    """The request comes from where none is taken, or its key lacks the scope for it."""
 
 
 _KINDS: dict[int, tuple[str, str]] = {

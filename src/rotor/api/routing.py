@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from rotor import telemetry
 from rotor.api.answers import Answer, StreamAnswer, respond
-from rotor.api.authentication import authenticate
+from rotor.api.authentication import authenticate, require
 from rotor.api.bodies import Disconnected, decode_body, field_error, read_body
 from rotor.api.calls import Api, Call
 from rotor.api.operations import Operation
@@ -110,8 +110,10 @@ class Operations(BaseRoute):
         return str(answer.status), isinstance(answer, StreamAnswer)
 
     async def _answer(self, operation: Operation, call: Call) -> Answer | StreamAnswer:
-        if operation.access == "key":
-            call.workspace_id = await authenticate(self._api, call.scope)
+        scope = operation.scope
+        if scope is not None:
+            call.caller = await authenticate(self._api, call.scope)
+            require(call.caller, scope)
         call.path = {name: _decoded(name, text) for name, text in call.path.items()}
         if operation.query is not None:
             call.query = _query(call.scope, operation.query)

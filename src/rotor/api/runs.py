@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import msgspec
 
 from rotor import limits
 from rotor.api.answers import Answer, StreamAnswer, json_answer
+from rotor.api.authentication import still_may
 from rotor.api.calls import Call, header
 from rotor.api.instants import read_instant
 from rotor.api.operations import Operation, Result
@@ -110,7 +112,9 @@ async def stream(call: Call) -> Answer | StreamAnswer:
     if since is not None and not first and follower.ended:
         # What tells an EventSource that there is nothing to come back for.
         return Answer(204)
-    text = call.api.streams.follow(follower, run_id, first, call.receive)
+    text = call.api.streams.follow(
+        follower, run_id, first, call.receive, partial(still_may, call.api, call.scope, "read")
+    )
     headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
     return StreamAnswer(text, content_type=b"text/event-stream", headers=headers)
 
@@ -164,6 +168,7 @@ OPERATIONS = (
         "Runs, newest first",
         {200: Result("One page; its runs carry no steps.", Page[Run])},
         "runs",
+        access="read",
         query=RunQuery,
         details="A page ends before `limit` where its payloads grow large.",
     ),
@@ -175,6 +180,7 @@ OPERATIONS = (
         "One run with its steps",
         {200: Result("The run.", RunWithSteps)},
         "runs",
+        access="read",
         problems=(404,),
     ),
     Operation(
@@ -188,6 +194,7 @@ OPERATIONS = (
             204: Result("The run has ended, and `Last-Event-ID` has seen it all."),
         },
         "runs",
+        access="read",
         headers={"Last-Event-ID": "Go on after this event."},
         problems=(404,),
         details="The stream begins with what is there, and ends after the run's end.",
@@ -200,6 +207,7 @@ OPERATIONS = (
         "What a run has logged, oldest first",
         {200: Result("One page.", Page[Line])},
         "runs",
+        access="read",
         query=LogQuery,
         problems=(404,),
         details="Lines of `ctx.logger`. `missed` counts the lines right before that were lost on their way.",
@@ -212,6 +220,7 @@ OPERATIONS = (
         "Cancel a run",
         {200: Result("It is cancelled, or will be once its step in flight is recorded.", RunWithSteps)},
         "runs",
+        access="operate",
         problems=(404, 409),
     ),
     Operation(
@@ -222,6 +231,7 @@ OPERATIONS = (
         "Start a new run with the same event",
         {202: Result("It is queued.", Replayed)},
         "runs",
+        access="operate",
         problems=(404,),
     ),
 )

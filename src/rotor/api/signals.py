@@ -62,6 +62,7 @@ OPERATIONS = (
             202: Result("No run waits for it yet: it is kept for the one that will.", SignalCompletion),
         },
         "signals",
+        access="send",
         takes_raw_body=True,
         problems=(409,),
     ),

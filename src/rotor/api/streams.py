@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from time import monotonic
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -27,6 +28,9 @@ POLL_FIRST_SECONDS = 0.5
 POLL_LAST_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
 RESTS_PER_READING = 5
+
+StillMay: TypeAlias = Callable[[], Awaitable[bool]]
+"""Whether the follower's key still holds."""
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _encoder = msgspec.json.Encoder()
@@ -51,18 +55,19 @@ class Streams:
             listener.set()
 
     def follow(
-        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive
+        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive, still_may: StillMay
     ) -> AsyncGenerator[bytes, None]:
-        """The text of a stream that begins with the changes `first`. Raises `Overloaded` where too many are open."""
+        """The text of a stream that begins with the changes `first`, and ends once `still_may` says no.
+
+        Raises `Overloaded` where too many are open.
+        """
         if len(self._open) >= limits.STREAMS or self._ending:
             message = f"{len(self._open):,} streams are open here (STREAMS is {limits.STREAMS:,}); try again"
             raise Overloaded(message, retry_after_seconds=5)
-        return self._texts(follower, run_id, first, receive)
+        stream = _Stream(follower, self._changes.listen(run_id), receive, still_may)
+        return self._texts(stream, run_id, first)
 
-    async def _texts(
-        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive
-    ) -> AsyncGenerator[bytes, None]:
-        stream = _Stream(follower, self._changes.listen(run_id), receive)
+    async def _texts(self, stream: _Stream, run_id: UUID, first: Sequence[Change]) -> AsyncGenerator[bytes, None]:
         # What was committed since the first reading was told to nobody.
         stream.listener.set()
         self._open.add(stream.listener)
@@ -70,7 +75,7 @@ class Streams:
         watch = asyncio.create_task(stream.watch(), name="rotor stream watch")
         try:
             yield b"retry: 1000\n\n" + as_server_sent_events(first)
-            while not (stream.gone or self._ending or follower.ended):
+            while not (stream.gone or self._ending or stream.follower.ended):
                 text = await stream.next_text()
                 if text:
                     yield text
@@ -84,8 +89,9 @@ class Streams:
 class _Stream:
     """One follower: when to read again, and when to say that the line is alive."""
 
-    def __init__(self, follower: Follower, listener: asyncio.Event, receive: Receive) -> None:
+    def __init__(self, follower: Follower, listener: asyncio.Event, receive: Receive, still_may: StillMay) -> None:
         self.follower = follower
+        self._still_may = still_may
         self.listener = listener
         self.gone = False
         self._receive = receive
@@ -105,6 +111,8 @@ class _Stream:
         if not self.follower.more:
             await asyncio.sleep(self._rest)
             await self._wait()
+        if not await self._still_may():
+            self.gone = True
         if self.gone:
             return b""
         self.listener.clear()

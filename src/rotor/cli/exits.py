@@ -30,7 +30,7 @@ Exit codes:
   2    usage: an argument, a setting or a file that cannot be used
   3    not found: no such run, function, key or signal
   4    not reachable: the server or the database does not answer
-  5    key refused: ROTOR_API_KEY is missing, unknown or revoked
+  5    key refused: ROTOR_API_KEY is missing, unknown, revoked, expired, or lacks a scope
   130  interrupted by Ctrl-C
 """
 

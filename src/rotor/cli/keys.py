@@ -1,4 +1,4 @@
-"""`rotor keys`: who may speak for a workspace."""
+"""`rotor keys`: who may speak for a workspace, what for, and until when."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import click
 from rotor.cli.database import on_database
 from rotor.cli.exits import NotFoundError
 from rotor.cli.output import age, as_json, print_json, print_table
-from rotor.errors import ConfigError
+from rotor.errors import ConfigError, DurationError
+from rotor.store.scopes import SCOPES, Scope
 
 __all__ = ["keys"]
 
 
 @click.group()
 def keys() -> None:
-    """API keys: who may speak for a workspace.
+    """API keys: who may speak for a workspace, and what for.
 
     Works on DATABASE_URL, or on the database of a `rotor dev` that runs in this folder.
     """
@@ -25,24 +26,43 @@ def keys() -> None:
 @keys.command()
 @click.option("--name", default="", help="What the key is for, to recognise it by.")
 @click.option("--workspace", default="default", show_default=True, help="Made where it does not exist.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    default=["admin"],
+    show_default=True,
+    help="What it allows; may be repeated.",
+)
+@click.option("--expires-in", metavar="DURATION", help="As in 90d. Unless given it holds until it is revoked.")
 @as_json
-def create(*, name: str, workspace: str, as_json: bool) -> None:
+def create(*, name: str, workspace: str, scopes: tuple[Scope, ...], expires_in: str | None, as_json: bool) -> None:
     """Make a key. It is shown once.
 
     \b
+    Scopes:
+      send      send events, complete signals
+      read      read events, runs with their payloads, and functions; log in to the dashboard
+      operate   connect workers, register, pause and resume functions, cancel and replay runs
+      admin     all of these, and delete functions; unless others are given
+
+    \b
     Example:
-      rotor keys create --name billing-worker
+      rotor keys create --name checkout --scope send --expires-in 90d
     """
+    from rotor.protocol.durations import parse_duration
     from rotor.store.database import Database
     from rotor.store.keys import CreatedKey, Keys
     from rotor.store.problems import Invalid
 
     async def work(database: Database) -> CreatedKey:
-        return await Keys(database).create(name=name, workspace=workspace)
+        return await Keys(database).create(name=name, workspace=workspace, scopes=scopes, expires_in=lifetime)
 
     try:
+        lifetime = None if expires_in is None else parse_duration(expires_in)
         created = on_database(work)
-    except Invalid as problem:
+    except (Invalid, DurationError) as problem:
         raise ConfigError(f"no key was made: {problem}") from None
     if as_json:
         print_json({"key": created.key, "signing_key": created.signing_key, "workspace": created.workspace})
@@ -56,7 +76,7 @@ def create(*, name: str, workspace: str, as_json: bool) -> None:
 @click.option("--workspace", help="Of one workspace only.")
 @as_json
 def list_keys(*, workspace: str | None, as_json: bool) -> None:
-    """List the keys, newest first, revoked ones too.
+    """List the keys, newest first, revoked and expired ones too.
 
     \b
     Example:
@@ -73,16 +93,18 @@ def list_keys(*, workspace: str | None, as_json: bool) -> None:
         print_json({"items": found})
         return
     print_table(
-        ["ID", "KEY", "WORKSPACE", "NAME", "AGE", "LAST USED", ""],
+        ["ID", "KEY", "WORKSPACE", "NAME", "SCOPES", "AGE", "LAST USED", "UNTIL", ""],
         [
             (
                 str(key.id),
                 f"rk_{key.prefix}_…",
                 key.workspace,
                 key.name or "-",
+                " ".join(key.scopes),
                 age(key.created_at),
                 age(key.last_used_at),
-                "revoked" if key.revoked_at else "",
+                f"{key.expires_at.astimezone():%Y-%m-%d %H:%M}" if key.expires_at else "-",
+                "revoked" if key.revoked_at else "expired" if key.expired else "",
             )
             for key in found
         ],
@@ -94,6 +116,8 @@ def list_keys(*, workspace: str | None, as_json: bool) -> None:
 @click.argument("key_id", metavar="ID", type=click.UUID)
 def revoke(*, key_id: UUID) -> None:
     """Refuse a key from now on. ID is the one that `rotor keys list` shows.
+
+    Servers follow within a second, and cut off the workers and streams that use it within five.
 
     \b
     Example:

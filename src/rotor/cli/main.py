@@ -8,7 +8,22 @@ from typing import NoReturn
 
 import click
 
-from rotor.cli import completion, dev, doctor, exits, keys, migrate, runs, send, server, signal, sync, template, worker
+from rotor.cli import (
+    completion,
+    dev,
+    doctor,
+    exits,
+    keys,
+    migrate,
+    runs,
+    send,
+    server,
+    signal,
+    sync,
+    template,
+    worker,
+    workspaces,
+)
 from rotor.errors import RotorError
 
 __all__ = ["commands", "main"]
@@ -45,6 +60,7 @@ for command in (
     worker.worker,
     migrate.migrate,
     keys.keys,
+    workspaces.workspaces,
     sync.sync,
     send.send,
     runs.runs,

@@ -12,6 +12,7 @@ from rotor.dashboard import actions, pages, run_page
 from rotor.dashboard.door import Door, Handler
 from rotor.dashboard.live import Live
 from rotor.dashboard.templating import STATIC, asset
+from rotor.store.scopes import Scope
 from rotor.store.store import Store
 
 __all__ = ["Dashboard"]
@@ -37,21 +38,21 @@ class Dashboard:
             "/functions": pages.function_list,
             "/events/{event_id:path}": pages.event,
         }
-        done: dict[str, Handler] = {
-            "/runs/{run_id}/cancel": actions.cancel,
-            "/runs/{run_id}/replay": actions.replay,
-            "/runs/{run_id}/signal": actions.complete_signal,
-            "/functions/pause": actions.pause,
-            "/functions/resume": actions.resume,
-            "/functions/send": actions.send_event,
-            "/logout": self._door.log_out,
+        done: dict[str, tuple[Handler, Scope | None]] = {
+            "/runs/{run_id}/cancel": (actions.cancel, "operate"),
+            "/runs/{run_id}/replay": (actions.replay, "operate"),
+            "/runs/{run_id}/signal": (actions.complete_signal, "send"),
+            "/functions/pause": (actions.pause, "operate"),
+            "/functions/resume": (actions.resume, "operate"),
+            "/functions/send": (actions.send_event, "send"),
+            "/logout": (self._door.log_out, None),
         }
         return [
             Route("/dashboard/static/{version}/{name}", static, methods=["GET"]),
             Route("/dashboard/login", self._door.login_page, methods=["GET"]),
             Route("/dashboard/login", self._door.log_in, methods=["POST"]),
-            *(Route(f"/dashboard{path}", opens(handler), methods=["GET"]) for path, handler in shown.items()),
-            *(Route(f"/dashboard{path}", opens(handler), methods=["POST"]) for path, handler in done.items()),
+            *(Route(f"/dashboard{path}", opens(handler, "read"), methods=["GET"]) for path, handler in shown.items()),
+            *(Route(f"/dashboard{path}", opens(*how), methods=["POST"]) for path, how in done.items()),
         ]
 
 

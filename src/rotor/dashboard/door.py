@@ -20,7 +20,8 @@ from rotor import limits
 from rotor.dashboard.templating import render
 from rotor.store import workspaces
 from rotor.store.problems import Conflict, Invalid, NotFound, Overloaded, Problem, is_unavailable
-from rotor.store.sessions import SESSION, Session, Sessions
+from rotor.store.scopes import EVERYTHING, Caller, Scope
+from rotor.store.sessions import SESSION, Sessions
 from rotor.store.store import Store
 
 __all__ = ["Door", "Forbidden", "Handler", "Visit"]
@@ -39,7 +40,7 @@ STATUSES: tuple[tuple[type[Problem], int], ...] = ((NotFound, 404), (Conflict, 4
 
 
 class Forbidden(Problem):
-    """The form comes from where none is taken."""
+    """The form comes from where none is taken, or the session lacks the scope for it."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,26 @@ class Visit:
 
     request: Request
     store: Store
-    workspace_id: int
-    workspace: str
+    caller: Caller
     form_token: str
     """What its forms carry; empty in development."""
     form: dict[str, str]
 
     @property
+    def workspace_id(self) -> int:
+        return self.caller.workspace_id
+
+    @property
+    def workspace(self) -> str:
+        return self.caller.workspace
+
+    @property
     def logged_in(self) -> bool:
         return bool(self.form_token)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether to offer what needs `scope`."""
+        return self.caller.may(scope)
 
     def page(self, template: str, **values: object) -> Response:
         return HTMLResponse(self.part(template, theme=theme_of(self.request), **values))
@@ -78,12 +90,12 @@ class Door:
         self._login_required = login_required
         self._public = urlsplit(public_url) if public_url else None
 
-    def opens(self, handler: Handler) -> Endpoint:
-        """The endpoint of a handler that only somebody who is logged in reaches."""
+    def opens(self, handler: Handler, scope: Scope | None) -> Endpoint:
+        """The endpoint of a handler that only somebody reaches who is logged in with a key that has `scope`."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                response = await self._enter(request, handler)
+                response = await self._enter(request, handler, scope)
             except Exception as error:
                 response = _told(request, error)
             return _closed(response)
@@ -103,7 +115,8 @@ class Door:
         to = _next(form.get("next", ""))
         token = await self._sessions.begin(form.get("key", "").strip())
         if token is None:
-            return _closed(_login(request, to, "This API key is unknown or revoked.", 403))
+            problem = "This API key is unknown, revoked or expired, or lacks the scope read."
+            return _closed(_login(request, to, problem, 403))
         response = RedirectResponse(to, 303)
         response.set_cookie(
             COOKIE,
@@ -121,23 +134,25 @@ class Door:
         response.delete_cookie(COOKIE, path="/dashboard", httponly=True, samesite="strict")
         return response
 
-    async def _enter(self, request: Request, handler: Handler) -> Response:
+    async def _enter(self, request: Request, handler: Handler, scope: Scope | None) -> Response:
         if not self._login_required:
             workspace_id = await workspaces.identify(self._store.database)
-            session, token = Session(workspace_id, workspaces.DEFAULT), ""
+            caller, token = Caller(workspace_id, workspaces.DEFAULT, EVERYTHING), ""
         else:
             found = await self._session(request)
             if found is None:
                 return _to_login(request)
-            session = found
-            token = await self._sessions.form_token(session, request.cookies[COOKIE])
+            caller = found
+            token = await self._sessions.form_token(caller, request.cookies[COOKIE])
+        if scope is not None and not caller.may(scope):
+            raise Forbidden(f"the key of this session lacks the scope {scope}: log in with one that has it")
         form: dict[str, str] = {}
         if request.method == "POST":
             form = await self._form(request)
-            await self._check_form(request, session, form)
-        return await handler(Visit(request, self._store, session.workspace_id, session.workspace, token, form))
+            await self._check_form(request, caller, form)
+        return await handler(Visit(request, self._store, caller, token, form))
 
-    async def _session(self, request: Request) -> Session | None:
+    async def _session(self, request: Request) -> Caller | None:
         token = request.cookies.get(COOKIE)
         return await self._sessions.find(token) if token else None
 
@@ -159,10 +174,10 @@ class Door:
         except ValueError:
             raise Invalid([("form", "cannot be read: send it from its page")]) from None
 
-    async def _check_form(self, request: Request, session: Session, form: dict[str, str]) -> None:
+    async def _check_form(self, request: Request, caller: Caller, form: dict[str, str]) -> None:
         if not self._login_required:
             return
-        if not await self._sessions.is_form_token(session, request.cookies[COOKIE], form.get("form_token", "")):
+        if not await self._sessions.is_form_token(caller, request.cookies[COOKIE], form.get("form_token", "")):
             raise Forbidden("the form is not one of this session: load its page again")
 
     def _is_secure(self, request: Request) -> bool:

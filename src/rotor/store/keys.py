@@ -1,4 +1,4 @@
-"""API keys: who may speak for a workspace.
+"""API keys: who may speak for a workspace, what for, and until when.
 
 A key is `rk_PREFIX_SECRET`. It is shown once; the database keeps its SHA-256 hash, which is enough because the secret
 is 256 random bits. A process remembers an answer for a second, so that a key revoked by another process works a
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
 from uuid_utils.compat import uuid7
 
+from rotor import limits
 from rotor.store import signing_keys, workspaces
 from rotor.store.checks import name_problem
 from rotor.store.database import Database
 from rotor.store.problems import Invalid, NotFound
 from rotor.store.recent import Recent
+from rotor.store.scopes import EVERYTHING, SCOPES, Caller, Scope
 
-__all__ = ["ApiKey", "CreatedKey", "Keys"]
+__all__ = ["ApiKey", "CreatedKey", "Keys", "hash_of"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +34,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str
     name: str
     prefix: str
+    scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None
     last_used_at: datetime | None
     """When it was last used, to the minute."""
     revoked_at: datetime | None
+    expired: bool
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,51 +57,74 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._owners: Recent[bytes, int | None] = Recent(self._read_owner)
+        self._callers: Recent[bytes, Caller | None] = Recent(self._read_caller)
 
-    async def create(self, *, name: str = "", workspace: str = workspaces.DEFAULT) -> CreatedKey:
-        """Make a key of `workspace`, and with the first one the workspace itself and its signing key.
+    async def create(
+        self,
+        *,
+        name: str = "",
+        workspace: str = workspaces.DEFAULT,
+        scopes: Collection[Scope] = EVERYTHING,
+        expires_in: timedelta | None = None,
+    ) -> CreatedKey:
+        """Make a key of `workspace`, and with the first one the workspace itself and its signing key. Without
+        `expires_in` it holds until it is revoked.
 
-        Raises `Invalid`, naming `name` or `workspace`.
+        Raises `Invalid`, naming `name`, `workspace`, `scopes` or `expires_in`.
         """
-        problem = name and name_problem(name)
-        if problem:
-            raise Invalid([("name", problem)])
+        problems = list(_problems(name, scopes, expires_in))
+        if problems:
+            raise Invalid(problems)
         key_id, prefix = uuid7(), secrets.token_hex(4)
         key = f"rk_{prefix}_{secrets.token_urlsafe(32)}"
         async with self._database.transaction() as connection:
             workspace_id = await workspaces.ensure(connection, workspace)
-            await connection.execute("add_api_key", key_id, workspace_id, name, prefix, _hash(key))
+            allowed = [scope for scope in SCOPES if scope in scopes]
+            await connection.execute(
+                "add_api_key", key_id, workspace_id, name, prefix, hash_of(key), allowed, expires_in
+            )
             signing_key = await signing_keys.ensure(connection, workspace_id)
         return CreatedKey(id=key_id, key=key, signing_key=signing_key, workspace=workspace)
 
     async def list(self, *, workspace: str | None = None) -> list[ApiKey]:
-        """The keys of `workspace`, or of all, newest first, with those that were revoked."""
+        """The keys of `workspace`, or of all, newest first, with those that were revoked or have expired."""
         rows = await self._database.fetch("list_api_keys", workspace)
         return [ApiKey(**row) for row in rows]
 
     async def revoke(self, key_id: UUID) -> None:
         """Refuse this key from now on; revoking it again changes nothing. Raises `NotFound`."""
         revoked = await self._database.fetchval("revoke_api_key", key_id)
-        self._owners.clear()
+        self._callers.clear()
         if revoked is None:
             raise NotFound(f"there is no API key {key_id}")
 
-    async def authenticate(self, key: str) -> int | None:
-        """The id of the workspace that `key` speaks for, or None for a key that is unknown or revoked."""
-        if not key.startswith("rk_"):
-            return None
-        return await self._owners.get(_hash(key))
+    async def authenticate(self, key: str) -> Caller | None:
+        """Whom `key` speaks for and what it allows, or None for one that is unknown, revoked or expired."""
+        return await self.find(hash_of(key)) if key.startswith("rk_") else None
 
-    async def _read_owner(self, key_hash: bytes) -> int | None:
+    async def find(self, key_hash: bytes) -> Caller | None:
+        """The same for the key with this hash."""
+        return await self._callers.get(key_hash)
+
+    async def _read_caller(self, key_hash: bytes) -> Caller | None:
         row = await self._database.fetchrow("find_api_key", key_hash)
         if row is None:
             return None
         if row["use_is_news"]:
             await self._database.execute("note_api_key_use", row["id"])
-        owner: int = row["workspace_id"]
-        return owner
+        return Caller(row["workspace_id"], row["workspace"], frozenset(row["scopes"]))
 
 
-def _hash(key: str) -> bytes:
+def _problems(name: str, scopes: Collection[str], expires_in: timedelta | None) -> Iterator[tuple[str, str]]:
+    problem = name and name_problem(name)
+    if problem:
+        yield "name", problem
+    if not scopes or set(scopes) - set(SCOPES):
+        yield "scopes", f"must be some of {', '.join(SCOPES)}"
+    if expires_in is not None and not timedelta() < expires_in <= limits.SLEEP:
+        yield "expires_in", f"must be more than nothing, and at most {limits.SLEEP.days:,} days (SLEEP)"
+
+
+def hash_of(key: str) -> bytes:
+    """By what the database knows a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

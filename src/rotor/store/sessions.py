@@ -1,4 +1,4 @@
-"""Sessions of people in a browser: begun with an API key, ended by time, by logging out or by the key's revocation.
+"""Sessions of people in a browser: begun with an API key, ended by time, by logging out or by the key's own end.
 
 A token is `rs_EXPIRY_KEYHASH_MAC`. The MAC binds the other two by the workspace's signing key, so that nothing is
 stored. The hash of the key opens nothing without that MAC; it lets each request see whether the key still holds.
@@ -8,80 +8,66 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotor.store.database import Database
-from rotor.store.keys import Keys
-from rotor.store.recent import Recent
+from rotor.store.keys import Keys, hash_of
+from rotor.store.scopes import Caller
 from rotor.store.signing_keys import SigningKeys
 
-__all__ = ["SESSION", "Session", "Sessions"]
+__all__ = ["SESSION", "Sessions"]
 
 SESSION = timedelta(hours=12)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who is logged in."""
-
-    workspace_id: int
-    workspace: str
-
-
 class Sessions:
-    """Begins sessions and recognises them, on every server of the database."""
+    """Begins sessions and recognises them, on every server of the database. A session may what its key may."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._keys = Keys(database)
         self._signing_keys = SigningKeys(database)
-        self._owners: Recent[bytes, Session | None] = Recent(self._read_owner)
 
     async def begin(self, key: str) -> str | None:
-        """The token of a new session, or None for a key that is unknown or revoked."""
-        workspace_id = await self._keys.authenticate(key)
-        if workspace_id is None:
+        """The token of a new session, or None for a key that does not hold, or that may not read."""
+        caller = await self._keys.authenticate(key)
+        if caller is None or not caller.may("read"):
             return None
         now: datetime = await self._database.fetchval("read_clock")
         expiry = int((now + SESSION).timestamp())
-        key_hash = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-        signing_keys = await self._signing_keys.ensure(workspace_id)
+        key_hash = hash_of(key).hex()
+        signing_keys = await self._signing_keys.ensure(caller.workspace_id)
         return f"rs_{expiry}_{key_hash}_{_mac(signing_keys[0], 'session', f'{expiry}_{key_hash}')}"
 
-    async def find(self, token: str) -> Session | None:
-        """Whose session this is, or None where it is not genuine, has expired, or its key is revoked."""
+    async def find(self, token: str) -> Caller | None:
+        """Whose session this is, or None where it is not genuine, has expired, or its key no longer holds."""
         parts = token.split("_")
         if len(parts) != 4 or parts[0] != "rs" or not token.isascii():
             return None
         _, expiry, key_hash, mac = parts
         if not expiry.isdigit() or len(expiry) > 12 or len(key_hash) != 64 or set(key_hash) - set("0123456789abcdef"):
             return None
-        session = await self._owners.get(bytes.fromhex(key_hash))
-        if session is None:
+        caller = await self._keys.find(bytes.fromhex(key_hash))
+        if caller is None:
             return None
-        signing_keys = await self._signing_keys.of(session.workspace_id)
+        signing_keys = await self._signing_keys.of(caller.workspace_id)
         claim = f"{expiry}_{key_hash}"
         genuine = [hmac.compare_digest(mac, _mac(key, "session", claim)) for key in signing_keys]
         if not any(genuine):
             return None
         now: datetime = await self._database.fetchval("read_clock")
-        return session if now.timestamp() < int(expiry) else None
+        return caller if now.timestamp() < int(expiry) else None
 
-    async def form_token(self, session: Session, token: str) -> str:
+    async def form_token(self, caller: Caller, token: str) -> str:
         """What the forms of this session carry, which no other page can know."""
-        signing_keys = await self._signing_keys.ensure(session.workspace_id)
+        signing_keys = await self._signing_keys.ensure(caller.workspace_id)
         return _mac(signing_keys[0], "form", token)
 
-    async def is_form_token(self, session: Session, token: str, given: str) -> bool:
+    async def is_form_token(self, caller: Caller, token: str, given: str) -> bool:
         """Whether `given` came from a form of this session."""
-        keys = await self._signing_keys.of(session.workspace_id)
+        keys = await self._signing_keys.of(caller.workspace_id)
         genuine = [hmac.compare_digest(given.encode(), _mac(key, "form", token).encode()) for key in keys]
         return any(genuine)
-
-    async def _read_owner(self, key_hash: bytes) -> Session | None:
-        row = await self._database.fetchrow("find_api_key_owner", key_hash)
-        return None if row is None else Session(row["workspace_id"], row["workspace"])
 
 
 def _mac(key: str, purpose: str, claim: str) -> str:

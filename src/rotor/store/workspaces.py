@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import msgspec
+
 from rotor.store.checks import name_problem
 from rotor.store.database import Connection, Database
 from rotor.store.problems import Invalid, NotFound
 
-__all__ = ["DEFAULT", "ensure", "identify"]
+__all__ = ["DEFAULT", "Workspace", "create", "ensure", "identify", "listed"]
 
 DEFAULT = "default"
 """The workspace that every database has from its first migration."""
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace as people list it."""
+
+    name: str
+    created_at: datetime
+    keys: int
+    """How many of its API keys hold."""
+    functions: int
+
+
+async def listed(database: Database) -> list[Workspace]:
+    """All workspaces, oldest first."""
+    return [Workspace(**row) for row in await database.fetch("list_workspaces")]
+
+
+async def create(database: Database, name: str) -> bool:
+    """Make the workspace `name`; False where it was there. Raises `Invalid` for a name that cannot be one."""
+    _check(name)
+    return await database.execute("add_workspace", name) == "INSERT 0 1"
 
 
 async def identify(database: Database, name: str = DEFAULT) -> int:
@@ -25,9 +50,13 @@ async def ensure(connection: Connection, name: str) -> int:
 
     Raises `Invalid` for a name that cannot be one.
     """
-    problem = name_problem(name)
-    if problem:
-        raise Invalid([("workspace", problem)])
+    _check(name)
     await connection.execute("add_workspace", name)
     found: int = await connection.fetchval("lock_workspace_by_name", name)
     return found
+
+
+def _check(name: str) -> None:
+    problem = name_problem(name)
+    if problem:
+        raise Invalid([("workspace", problem)])

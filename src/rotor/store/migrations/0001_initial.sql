@@ -22,7 +22,9 @@ CREATE TABLE api_keys (
     name          text NOT NULL,
     prefix        text NOT NULL,
     key_hash      bytea NOT NULL UNIQUE,
+    scopes        text[] NOT NULL CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['send', 'read', 'operate', 'admin']),
     created_at    timestamptz NOT NULL DEFAULT rotor_now(),
+    expires_at    timestamptz,                -- NULL: never
     last_used_at  timestamptz,
     revoked_at    timestamptz
 );

@@ -1,0 +1,28 @@
+"""What an API key allows: its scopes, and the caller that it makes of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+__all__ = ["EVERYTHING", "SCOPES", "Caller", "Scope"]
+
+Scope: TypeAlias = Literal["send", "read", "operate", "admin"]
+"""`send` events and complete signals; `read` everything, payloads too; `operate`: connect workers, register functions,
+pause and resume them, cancel and replay runs; `admin`: all of these, and deleting."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+EVERYTHING: frozenset[Scope] = frozenset(("admin",))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a workspace, and what the key that speaks for it allows."""
+
+    workspace_id: int
+    workspace: str
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key has `scope`, or `admin`, which includes each."""
+        return scope in self.scopes or "admin" in self.scopes
