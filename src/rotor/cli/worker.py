@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import timedelta
 from typing import NoReturn
 
 import click
@@ -16,11 +17,30 @@ from rotor.cli.logs import start_logging
 __all__ = ["end_process", "worker"]
 
 
+def duration(context: click.Context, option: click.Parameter, value: str) -> timedelta:
+    """A duration such as 20s or 1m30s, as an option's callback."""
+    from rotor.errors import DurationError
+    from rotor.protocol.durations import parse_duration
+
+    try:
+        return parse_duration(value)
+    except DurationError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
 @click.command()
 @click.argument("app")
 @click.option("--slots", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Runs at the same time.")
 @click.option("--name", help="How the server and the dashboard call it. [default: host and process id]")
-def worker(*, app: str, slots: int, name: str | None) -> None:
+@click.option(
+    "--grace",
+    callback=duration,
+    metavar="DURATION",
+    default="20s",
+    show_default=True,
+    help="How long runs in hand may go on after SIGTERM. It ends up to 5 s later: have your supervisor wait longer.",
+)
+def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
     """Serve the functions of APP in this process.
 
     It dials out to ROTOR_URL, over one connection, and opens no port. APP is a file (app.py) or module[:attribute];
@@ -42,7 +62,7 @@ def worker(*, app: str, slots: int, name: str | None) -> None:
     click.echo(describe(f"App {app}", [function.spec for function in functions]))
 
     async def serve() -> None:
-        connection = connect(functions, slots=slots, name=name)
+        connection = connect(functions, slots=slots, name=name, grace_seconds=grace.total_seconds())
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, connection.stop)
         await connection.run()

@@ -40,4 +40,5 @@ async def unwind(branches: Branches, run_id: str) -> None:
             "let CancelledError pass in the workflow",
             run_id,
             len(left),
+            extra={"run_id": run_id},
         )

@@ -69,7 +69,7 @@ def connect(
     name: str | None = None,
     parked_max: int = 1_000,
     threads: int = 32,
-    grace_seconds: float = 30.0,
+    grace_seconds: float = 20.0,
 ) -> Worker:
     """A worker that serves `functions` over one outgoing connection. `await worker.run()` lasts until `worker.stop()`.
 

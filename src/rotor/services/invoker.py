@@ -85,7 +85,12 @@ class Invoker:
         if not self._by_app[claimed.serve_url]:
             del self._by_app[claimed.serve_url]
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s failed; its run goes on once the lease runs out", task.get_name(), exc_info=error)
+            log.error(
+                "%s failed; its run goes on once the lease runs out",
+                task.get_name(),
+                exc_info=error,
+                extra=_told(claimed),
+            )
         if self.free_slots == 1:
             self._store.changes.queued.set()
 
@@ -106,7 +111,12 @@ class Invoker:
             await self._record(claimed, result.messages)
             # An answer that does not end the invocation breaks it off.
             if any(await committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
-                log.warning("run %s: %s answered, and neither ended nor parked it", run_id, _shown(claimed.serve_url))
+                log.warning(
+                    "run %s: %s answered, and neither ended nor parked it",
+                    run_id,
+                    _shown(claimed.serve_url),
+                    extra=_told(claimed),
+                )
         except UnreachedError as error:
             seconds = self._pause(claimed.serve_url)
             log.warning(
@@ -115,11 +125,16 @@ class Invoker:
                 _shown(claimed.serve_url),
                 error,
                 seconds,
+                extra=_told(claimed),
             )
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)])
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
             log.warning(
-                "run %s: %s broke off its invocation (%s)", run_id, _shown(claimed.serve_url), type(error).__name__
+                "run %s: %s broke off its invocation (%s)",
+                run_id,
+                _shown(claimed.serve_url),
+                type(error).__name__,
+                extra=_told(claimed),
             )
             company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
             await committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
@@ -135,7 +150,7 @@ class Invoker:
             if refused is None:
                 kept.append(message)
             else:
-                log.warning("run %s: %s", claimed.start.run_id, refused.error.message)
+                log.warning("run %s: %s", claimed.start.run_id, refused.error.message, extra=_told(claimed))
         await self._store.committer.commits.room()
         await self._store.committer.exchange(claimed.workspace_id, claimed.lease_id, kept, can_go_on=False)
 
@@ -181,6 +196,11 @@ class Invoker:
                 auto_decompress=False,
             )
         return self._session
+
+
+def _told(claimed: ClaimedInvocation) -> dict[str, str]:
+    """What a line of the log says beside its text."""
+    return {"run_id": claimed.start.run_id, "function_id": claimed.start.function_id}
 
 
 def _shown(serve_url: str) -> str:

@@ -99,6 +99,7 @@ class HeldRun:
                     "--public-url right? %s",
                     self.session.run_id,
                     error,
+                    extra={"run_id": self.session.run_id},
                 )
                 await self.session.release(grace_seconds=STEP_SECONDS_MAX)
                 return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
