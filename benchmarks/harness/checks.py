@@ -6,100 +6,141 @@ import asyncio
 import json
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from benchmarks.harness.figures import WrongError
 from benchmarks.workflows import after
 
-__all__ = ["check_chains", "expected_value", "last_commit", "until_ended"]
+__all__ = ["Ended", "Span", "check_chains", "check_parallel", "ended_runs", "until_status"]
 
 GIVEN_UP_AFTER_SECONDS = 120
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
+
+ENDED = ("completed", "failed", "cancelled")
 
 
-async def until_ended(rows: asyncpg.Connection[Any], count: int, *, function_id: str = "chain") -> None:
-    """Until `count` runs of the function have ended. Raises `WrongError` where they do not in time."""
+class Ended(NamedTuple):
+    """A run that is complete."""
+
+    id: Any
+    data: Any
+    output: Any
+    committed: float
+    """When its end was committed, in seconds since the epoch."""
+
+
+class Span(NamedTuple):
+    """When a step's body began, and when its result was committed, in seconds since the epoch."""
+
+    began: float
+    committed: float
+
+
+async def until_status(
+    rows: asyncpg.Connection[Any], function_id: str, count: int, *, since: float = 0, statuses: tuple[str, ...] = ENDED
+) -> None:
+    """Until `count` of the runs that were made since then are in one of the statuses. Raises `WrongError` where not."""
     deadline = time.monotonic() + GIVEN_UP_AFTER_SECONDS
-    while await ended(rows, function_id) < count:
+    while await _count(rows, function_id, since, statuses) < count:
         if time.monotonic() > deadline:
-            found = await rows.fetch("SELECT status, count(*) FROM runs WHERE function_id = $1 GROUP BY 1", function_id)
-            raise WrongError(f"not all of {count} runs ended: {dict(map(tuple, found))}")
+            raise WrongError(f"not all of {count} runs came to {statuses}: {await _statuses(rows, function_id, since)}")
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def ended(rows: asyncpg.Connection[Any], function_id: str) -> int:
+async def _count(rows: asyncpg.Connection[Any], function_id: str, since: float, statuses: tuple[str, ...]) -> int:
     count: int = await rows.fetchval(
-        "SELECT count(*) FROM runs WHERE ended_at IS NOT NULL AND function_id = $1", function_id
+        """
+        SELECT count(*) FROM runs
+        WHERE workspace_id > 0 AND function_id = $1 AND created_at >= to_timestamp($2) AND status = ANY ($3)
+        """,
+        function_id,
+        since,
+        statuses,
     )
     return count
 
 
-async def last_commit(rows: asyncpg.Connection[Any], *, function_id: str = "chain") -> float:
-    """When the last of the runs' ends was committed, in seconds since the epoch."""
-    moment: float = await rows.fetchval(
-        "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM runs WHERE function_id = $1",
+async def _statuses(rows: asyncpg.Connection[Any], function_id: str, since: float) -> dict[str, int]:
+    found = await rows.fetch(
+        "SELECT status, count(*) FROM runs WHERE function_id = $1 AND created_at >= to_timestamp($2) GROUP BY 1",
         function_id,
+        since,
     )
-    return moment
+    return {row[0]: row[1] for row in found}
 
 
-def expected_value(n: int, steps: int) -> int:
-    """What a chain of `steps` that starts with `n` returns."""
-    for k in range(steps):
-        n = after(n, k)
-    return n
-
-
-async def check_chains(rows: asyncpg.Connection[Any], count: int, *, function_id: str = "chain") -> list[list[float]]:
-    """Check all runs of `chain`; for each run when its steps began. Raises `WrongError` that says what was wrong."""
+async def ended_runs(rows: asyncpg.Connection[Any], function_id: str, count: int, *, since: float = 0) -> list[Ended]:
+    """Wait until `count` runs made since then have ended. Raises `WrongError` unless all of them are completed."""
+    await until_status(rows, function_id, count, since=since)
     runs = await rows.fetch(
         """
-        SELECT runs.id, runs.status, runs.output, runs.error, events.data
+        SELECT runs.id, runs.status, runs.output, runs.error, events.data,
+               extract(epoch FROM pg_xact_commit_timestamp(runs.xmin))::float8 AS committed
         FROM runs JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
-        WHERE runs.function_id = $1
+        WHERE runs.function_id = $1 AND runs.created_at >= to_timestamp($2)
         """,
         function_id,
+        since,
     )
     if len(runs) != count or any(run["status"] != "completed" for run in runs):
         errors = Counter(run["error"] for run in runs if run["error"])
-        statuses = dict(Counter(run["status"] for run in runs))
-        raise WrongError(f"of {count} runs there are {statuses}; errors: {errors.most_common(1)}")
-    steps = await _steps(rows, function_id)
-    return [_check_chain(run, steps.get(run["id"], {})) for run in runs]
+        raise WrongError(
+            f"of {count} runs of {function_id} there are {dict(Counter(run['status'] for run in runs))}; "
+            f"errors: {errors.most_common(1)}"
+        )
+    return [Ended(run["id"], json.loads(run["data"]), json.loads(run["output"]), run["committed"]) for run in runs]
 
 
-async def _steps(rows: asyncpg.Connection[Any], function_id: str) -> dict[Any, dict[str, asyncpg.Record]]:
+async def check_chains(rows: asyncpg.Connection[Any], runs: list[Ended], *, since: float = 0) -> list[list[Span]]:
+    """Check runs that are chains of steps; of each run its steps. Raises `WrongError` that says what was wrong."""
+    steps = await _steps(rows, since)
+    return [_check_chain(run, steps.get(run.id, {})) for run in runs]
+
+
+async def _steps(rows: asyncpg.Connection[Any], since: float) -> dict[Any, dict[str, asyncpg.Record]]:
     found: dict[Any, dict[str, asyncpg.Record]] = {}
     for step in await rows.fetch(
         """
         SELECT steps.run_id, steps.id, steps.status, steps.output,
                extract(epoch FROM pg_xact_commit_timestamp(steps.xmin))::float8 AS committed
         FROM steps JOIN runs ON runs.id = steps.run_id
-        WHERE runs.function_id = $1
+        WHERE steps.op = 'run' AND runs.created_at >= to_timestamp($1)
         """,
-        function_id,
+        since,
     ):
         found.setdefault(step["run_id"], {})[step["id"]] = step
     return found
 
 
-def _check_chain(run: asyncpg.Record, steps: dict[str, asyncpg.Record]) -> list[float]:
-    data = json.loads(run["data"])
-    value, committed, begins = data["n"], 0.0, []
-    for k in range(data["steps"]):
+def _check_chain(run: Ended, steps: dict[str, asyncpg.Record]) -> list[Span]:
+    value, committed, spans = run.data["n"], 0.0, []
+    for k in range(run.data["steps"]):
         step = steps.get(f"step-{k}")
         if step is None or step["status"] != "completed":
-            raise WrongError(f"run {run['id']} ended without its step {k}")
+            raise WrongError(f"run {run.id} ended without its step {k}")
         result, began = json.loads(step["output"])
         value = after(value, k)
         if result != value:
-            raise WrongError(f"step {k} of run {run['id']} returned {result} where {value} is right")
+            raise WrongError(f"step {k} of run {run.id} returned {result} where {value} is right")
         if began < committed:
-            raise WrongError(f"step {k} of run {run['id']} began before the step before it was committed")
-        begins.append(began)
+            raise WrongError(f"step {k} of run {run.id} began before the step before it was committed")
         committed = step["committed"]
-    if json.loads(run["output"]) != value:
-        raise WrongError(f"run {run['id']} returned {run['output']!r} where {value} is right")
-    return begins
+        spans.append(Span(began, committed))
+    if run.output != value:
+        raise WrongError(f"run {run.id} returned {run.output} where {value} is right")
+    if run.committed < committed:
+        raise WrongError(f"run {run.id} ended before its last step was committed")
+    return spans
+
+
+async def check_parallel(rows: asyncpg.Connection[Any], run: Ended) -> None:
+    """Check a run whose steps are side by side: all of them right, and committed before the run ended."""
+    steps = (await _steps(rows, 0)).get(run.id, {})
+    values = [after(run.data["n"], k) for k in range(run.data["steps"])]
+    found = [json.loads(steps[f"step-{k}"]["output"])[0] if f"step-{k}" in steps else None for k in range(len(values))]
+    if found != values or run.output != sum(values):
+        raise WrongError(f"run {run.id} has other results than are right")
+    if max(step["committed"] for step in steps.values()) > run.committed:
+        raise WrongError(f"run {run.id} ended before all its steps were committed")

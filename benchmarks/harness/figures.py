@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Figure", "WrongError", "percentile", "spread"]
+__all__ = ["Figure", "WrongError", "milliseconds", "percentile", "spread"]
 
 Better = Literal["more", "less"]
 
@@ -51,3 +51,19 @@ def percentile(values: Sequence[float], share: float) -> float:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Lowest, middle and highest of repeated measurements."""
     return {"low": min(values), "middle": statistics.median(values), "high": max(values), "times": len(values)}
+
+
+def milliseconds(
+    what: str, values: Sequence[float], share: float, *, reach: float | None = None, aim: float | None = None
+) -> Figure:
+    """The figure of a percentile of times; the JSON has the others."""
+    details = {f"p{round(each * 100)}": percentile(values, each) for each in (0.1, 0.5, 0.9, 0.99)}
+    return Figure(
+        what=what,
+        value=percentile(values, share),
+        unit="ms",
+        better="less",
+        reach=reach,
+        aim=aim,
+        details={**details, "times": len(values)},
+    )

@@ -43,6 +43,11 @@ class Program:
             await asyncio.sleep(0.02)
         return self
 
+    async def ends(self) -> None:
+        """Return once it has ended well."""
+        if await asyncio.to_thread(self.process.wait, START_SECONDS):
+            raise WrongError(f"{self.name} failed; it said:\n{self.said[-2_000:]}")
+
     async def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()

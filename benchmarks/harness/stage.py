@@ -1,11 +1,10 @@
-"""A stage for one question: a schema of its own with server and worker processes on it, and who uses how much."""
+"""A stage for one question: a schema of its own with server and worker processes on it, and what these use."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +16,6 @@ from benchmarks.harness.programs import Program, free_port, module
 from benchmarks.harness.usage import Tree, Usage, usage
 from rotor import Rotor
 from rotor.dev.postgres import Postgres
-from rotor.sdk.resources import NewEvent
 from rotor.store.database import Database
 from rotor.store.keys import Keys
 from rotor.store.migrate import migrate
@@ -31,7 +29,10 @@ WORKFLOWS = "benchmarks.workflows"
 class Stage:
     """`async with Stage(postgres, folder)`: an empty schema; then `server`, `worker` and the like as wanted."""
 
-    def __init__(self, postgres: Postgres, folder: Path) -> None:
+    def __init__(self, postgres: Postgres, folder: Path, *, quick: bool = False, minutes: float = 1) -> None:
+        self.quick = quick
+        self.minutes = minutes
+        """How long a question about endurance takes."""
         self.postgres = postgres
         self.dsn = postgres.dsn
         self.schema = f"benchmark_{next(numbers)}"
@@ -88,6 +89,11 @@ class Stage:
         self.programs.append(program)
         return program
 
+    async def open(self, *, slots: int = 1_000) -> None:
+        """One server and one worker."""
+        await self.server()
+        await self.worker(slots=slots)
+
     async def server(self, port: int | None = None) -> Program:
         """`rotor server`, ready."""
         command = module("rotor.cli", "server", "--port", str(port or self.port))
@@ -99,10 +105,19 @@ class Stage:
         url = f"http://127.0.0.1:{port or self.port}"
         return await self.program("worker", command, ROTOR_URL=url).says("connected to")
 
-    def client(self) -> Rotor:
-        client = Rotor(self.key, self.url)
+    def client(self, *, key: str | None = None, port: int | None = None) -> Rotor:
+        client = Rotor(key or self.key, f"http://127.0.0.1:{port or self.port}")
         self.clients.append(client)
         return client
+
+    @property
+    def sender(self) -> Rotor:
+        """The client that all share."""
+        return self.clients[0] if self.clients else self.client()
+
+    def size(self, full: int) -> int:
+        """How many to take: in a quick look a tenth."""
+        return max(full // 10, 1) if self.quick else full
 
     # --- what is used
 
@@ -121,16 +136,3 @@ class Stage:
         """CPU seconds so far of all that work, and of this process as `sender`."""
         seconds = usage(self.trees).seconds
         return Usage({**seconds, "sender": time.process_time()})
-
-
-@asynccontextmanager
-async def stage_with_worker(postgres: Postgres, folder: Path, *, slots: int = 1_000) -> AsyncIterator[Stage]:
-    """A stage with one server and one worker."""
-    async with Stage(postgres, folder) as stage:
-        await stage.server()
-        await stage.worker(slots=slots)
-        yield stage
-
-
-def events(name: str, data: Sequence[dict[str, Any]]) -> list[NewEvent]:
-    return [NewEvent(name=name, data=each) for each in data]
