@@ -13,6 +13,7 @@ import pytest
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
 from rotor.protocol.signing import generate_key, sign
+from rotor.store import leases
 from rotor.store.database import Database
 from rotor.store.keys import Keys
 from rotor.store.signing_keys import SigningKeys
@@ -97,6 +98,15 @@ async def test_a_step_is_committed_and_acknowledged(call: Client, holder: Holder
     assert (answer["type"], answer["run_id"], answer["n"]) == ("committed", str(holder.run_id), [1])
     (step,) = await steps(call, holder)
     assert (step["id"], step["status"], step["output"]) == ("fetch", "completed", {"x": 1})
+
+
+async def test_an_empty_frame_announces_the_invocation(holder: Holder, database: Database) -> None:
+    lease_id = await database.pool.fetchval("SELECT id FROM leases")
+    await database.pool.execute("UPDATE leases SET connection = 0")
+    assert not await leases.has_begun(database, lease_id)
+
+    assert (await holder.commit()).json == []
+    assert await leases.has_begun(database, lease_id)
 
 
 async def test_the_same_frame_again_changes_nothing(call: Client, holder: Holder) -> None:

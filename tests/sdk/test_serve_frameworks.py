@@ -212,6 +212,37 @@ async def test_an_app_of_any_framework_refuses_what_is_not_signed(url: str, clie
         assert response.status == 405
 
 
+class Hesitant(CheckpointServer):
+    """It answers once it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.asked.set()
+        await self.may_answer.wait()
+        answer = await super().__call__(request)
+        if isinstance(self.frames[-1][-1], RunCompleted):
+            self.ended.set()
+        return answer
+
+
+@pytest.mark.parametrize(("framework", "running"), [(plain_asgi, on_uvicorn), (aiohttp_app, on_aiohttp)])
+async def test_a_caller_that_hangs_up_is_told_the_end_by_call_back(
+    framework: Any, running: Any, client: aiohttp.ClientSession
+) -> None:
+    server = Hesitant()
+    async with serving(server) as server.url, running(framework()) as app:
+        body = invocation("doubler", {"number": 4}, server.url)
+        posting = asyncio.create_task(client.post(f"{app}/api/rotor", data=body, headers=signed(body)))
+        await server.asked.wait()
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
+        server.may_answer.set()
+        await asyncio.wait_for(server.ended.wait(), 10)
+
+
 def test_flasks_own_test_client_sees_the_serve_path() -> None:
     answer = flask_app().test_client().get("/api/rotor")
     assert len(json.loads(answer.data)["functions"]) == 3

@@ -170,3 +170,29 @@ async def test_a_caller_that_goes_away_leaves_no_body_behind(server: CheckpointS
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_where_the_caller_has_hung_up_the_last_message_is_posted_too(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    body = msgspec.json.decode(invocation("doubler", {"number": 3}, server.url), type=Invocation)
+    assert (await invoker.run(doubler, body, lambda: True)).messages == []
+    assert isinstance(server.frames[-1][-1], RunCompleted)
+
+
+async def test_an_invocation_that_is_to_be_announced_is_before_its_body_begins(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    body = msgspec.json.decode(invocation("doubler", {"number": 3}, server.url), type=Invocation)
+    answer = await invoker.run(doubler, msgspec.structs.replace(body, announce=True))
+    assert isinstance(answer.messages[-1], RunCompleted)
+    assert [len(frame) for frame in server.frames] == [0, 1, 1]
+
+
+async def test_an_announcement_that_reaches_nobody_keeps_no_body_from_running(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    server.stumble = lambda _: web.Response(status=404)
+    body = msgspec.json.decode(invocation("doubler", {"number": 3}, server.url), type=Invocation)
+    answer = await invoker.run(doubler, msgspec.structs.replace(body, announce=True))
+    assert [type(message) for message in answer.messages] == [StepDone, RunReleased]

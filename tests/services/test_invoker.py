@@ -20,6 +20,7 @@ from rotor import limits
 from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import verify
 from rotor.services.invoker import Invoker
+from rotor.store import leases as leases_of_store
 from rotor.store.claims import claim_invocations
 from rotor.store.destinations import Destinations
 from rotor.store.signing_keys import SigningKeys
@@ -187,8 +188,8 @@ async def test_an_app_that_nobody_answers_for_is_tried_again_at_growing_interval
 
 @pytest.mark.parametrize(
     "answer",
-    [breaks_off, says(), says(lambda run: messages.done(run, "a" * 300)), status(200, "not json"), status(200, "{}")],
-    ids=["breaks off", "says nothing", "says what is refused", "talks nonsense", "says no messages"],
+    [breaks_off, says(), status(200, "not json"), status(200, "{}")],
+    ids=["breaks off", "says nothing", "talks nonsense", "says no messages"],
 )
 async def test_an_app_that_breaks_off_has_lost_the_run(
     store: Store, app: App, invoker: Invoker, answer: Answer
@@ -199,6 +200,58 @@ async def test_an_app_that_breaks_off_has_lost_the_run(
 
     assert (row["status"], row["losses"]) == ("queued", 1)
     assert await leases(store) == 0
+
+
+async def test_a_part_of_an_answer_that_is_refused_fails_the_run(store: Store, app: App, invoker: Invoker) -> None:
+    """Nobody is left who could hear of it, and the same would only come again."""
+    app.answer = says(
+        lambda run: messages.done(run, "kept", 1), lambda run: messages.done(run, "a" * 300), messages.released
+    )
+    run_id = await invoke(store, invoker)
+    row = await run_row(store.database, run_id)
+
+    assert row["status"] == "failed"
+    assert b"ID_CHARACTERS" in row["error"]
+    assert await step_status(store.database, run_id, "kept") == "completed"
+
+
+def begins_and_is_answered_for(store: Store, code: int) -> Answer:
+    """An app behind a proxy: it dies over the request, having said that it begins if it was asked to."""
+
+    async def answer(_: web.Request, invocation: Invocation) -> web.StreamResponse:
+        if invocation.announce:
+            await leases_of_store.begin_invocation(store.database, UUID(invocation.run.lease_id))
+        return web.Response(status=code)
+
+    return answer
+
+
+@pytest.mark.parametrize("code", [500, 502, 504])
+async def test_a_run_that_kills_its_app_behind_a_proxy_fails(
+    store: Store, app: App, invoker: Invoker, code: int
+) -> None:
+    app.answer = begins_and_is_answered_for(store, code)
+    run_id = await begin(store)
+    for _ in range(limits.LOSSES + 1):
+        assert await status_of(store.database, run_id) == "queued"
+        await invoke(store, invoker, run_id)
+        store.database.advance(timedelta(minutes=1))
+
+    assert (await run_row(store.database, run_id))["losses"] == limits.LOSSES
+    assert await status_of(store.database, run_id) == "failed"
+
+
+async def test_a_proxy_without_an_app_costs_no_run_anything(store: Store, app: App, invoker: Invoker) -> None:
+    app.answer = status(502)
+    run_id = await begin(store)
+    for _ in range(2 * limits.LOSSES):
+        await invoke(store, invoker, run_id)
+        store.database.advance(timedelta(minutes=1))
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], row["losses"]) == ("queued", 0)
+    announced = [msgspec.json.decode(body, type=Invocation).announce for body, _ in app.requests]
+    assert announced == [False] + [True] * (2 * limits.LOSSES - 1)
 
 
 async def test_an_app_that_never_gets_anywhere_fails_its_run(store: Store, app: App, invoker: Invoker) -> None:

@@ -20,6 +20,7 @@ from rotor.api.problems import Unauthorized
 from rotor.errors import SignatureError
 from rotor.protocol.messages import HolderSays, run_frame
 from rotor.protocol.signing import verify
+from rotor.store import leases
 from rotor.store.message_checks import refusal
 from rotor.store.problems import Invalid
 
@@ -30,6 +31,8 @@ async def commit(call: Call) -> Answer:
     run_id = call.run_id()
     workspace_id, lease_id = await _authorised(call, run_id)
     frame: list[HolderSays] = decode_body(call.raw_body, run_frame)
+    if not frame:
+        await leases.begin_invocation(call.store.database, lease_id)
     if len(frame) > limits.MESSAGES_PER_FRAME:
         message = f"holds {len(frame):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
         raise Invalid([("body", message)])

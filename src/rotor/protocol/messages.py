@@ -370,6 +370,9 @@ class Invocation(Struct, frozen=True):
     token: str
     """What authorises those posts, bound to this run and lease."""
     payload_bytes_max: int
+    announce: bool = False
+    """Post an empty frame before the body begins: an earlier invocation came to nothing, and it is not known whether
+    the app had begun."""
 
 
 class InvocationResult(Struct, frozen=True):

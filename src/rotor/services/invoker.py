@@ -5,6 +5,9 @@ While a post is in flight the app holds the run under a lease of its own and com
 cannot be reached, or answers that it is unavailable, has not begun: its runs wait and are tried again, at most every
 minute, and no loss is counted. One that breaks off in the middle has lost the run.
 
+An answer like 502 or 504 may be a proxy's, and tells neither. The next invocation of such a run asks the app to say
+when it begins; where it did, and another such answer comes, the run was lost.
+
 An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), no redirect is followed,
 no cookie kept, nothing unpacked, and its answer has a limit of size and of time.
 """
@@ -25,7 +28,7 @@ from uuid_utils.compat import uuid7
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.engine.backoff import delay
-from rotor.protocol.messages import HolderSays, Invocation, InvocationResult
+from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, RunFailed, RunMessage
 from rotor.protocol.signing import sign
 from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
@@ -42,11 +45,17 @@ log = logging.getLogger("rotor.services")
 AT_ONCE = 500
 CONNECT_WITHIN = 10.0
 TRY_AGAIN_WITHIN = 60.0
+MAY_HAVE_BEGUN = (500, 502, 504)
+"""What a proxy answers for an app that died over a request or took too long, and as well for one that is not there."""
 RESULT = msgspec.json.Decoder(InvocationResult)
 
 
 class UnreachedError(Exception):
     """The app has not begun the invocation."""
+
+
+class UnansweredError(Exception):
+    """The app may have begun the invocation, and does not answer it."""
 
 
 class Invoker:
@@ -63,6 +72,8 @@ class Invoker:
         """By serve_url: how many invocations are in flight."""
         self._unreached: dict[str, int] = {}
         """By serve_url: how many invocations in a row found nobody."""
+        self._unanswered: set[UUID] = set()
+        """Runs that may have begun where nobody answered: asked to say so the next time."""
 
     @property
     def free_slots(self) -> int:
@@ -104,13 +115,14 @@ class Invoker:
             await self._session.close()
 
     async def _invoke(self, claimed: ClaimedInvocation) -> None:
-        run_id, committer = UUID(claimed.start.run_id), self._store.committer
+        run_id = UUID(claimed.start.run_id)
         try:
             result = await self._post(claimed)
             self._unreached.pop(claimed.serve_url, None)
+            self._unanswered.discard(run_id)
             await self._record(claimed, result.messages)
             # An answer that does not end the invocation breaks it off.
-            if any(await committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
+            if any(await self._store.committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
                 log.warning(
                     "run %s: %s answered, and neither ended nor parked it",
                     run_id,
@@ -118,39 +130,61 @@ class Invoker:
                     extra=_told(claimed),
                 )
         except UnreachedError as error:
-            seconds = self._pause(claimed.serve_url)
-            log.warning(
-                "run %s: %s cannot be reached (%s); tried again in %.0f s",
-                run_id,
-                _shown(claimed.serve_url),
-                error,
-                seconds,
-                extra=_told(claimed),
-            )
-            await committer.submit_all([HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)])
+            await self._not_begun(claimed, error)
+        except UnansweredError as error:
+            if await leases.has_begun(self._store.database, claimed.lease_id):
+                await self._lost(claimed, error)
+            else:
+                self._ask_to_announce(run_id)
+                await self._not_begun(claimed, error)
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
-            log.warning(
-                "run %s: %s broke off its invocation (%s)",
-                run_id,
-                _shown(claimed.serve_url),
-                type(error).__name__,
-                extra=_told(claimed),
-            )
-            company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
-            await committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
+            await self._lost(claimed, error)
         await leases.delete(self._store.database, [claimed.lease_id])
 
+    async def _not_begun(self, claimed: ClaimedInvocation, error: Exception) -> None:
+        run_id, seconds = UUID(claimed.start.run_id), self._pause(claimed.serve_url)
+        log.warning(
+            "run %s: %s cannot be reached (%s); tried again in %.0f s",
+            run_id,
+            _shown(claimed.serve_url),
+            error,
+            seconds,
+            extra=_told(claimed),
+        )
+        lost = HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)
+        await self._store.committer.submit_all([lost])
+
+    async def _lost(self, claimed: ClaimedInvocation, error: Exception) -> None:
+        run_id = UUID(claimed.start.run_id)
+        log.warning(
+            "run %s: %s broke off its invocation (%s)",
+            run_id,
+            _shown(claimed.serve_url),
+            type(error).__name__,
+            extra=_told(claimed),
+        )
+        company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
+        await self._store.committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
+
+    def _ask_to_announce(self, run_id: UUID) -> None:
+        if len(self._unanswered) > limits.BATCH:
+            self._unanswered.clear()
+        self._unanswered.add(run_id)
+
     async def _record(self, claimed: ClaimedInvocation, messages: Sequence[HolderSays]) -> None:
-        """Write what the app answered. Nobody hears what of it is refused: then the run goes on from its record."""
+        """Write what the app answered. Nobody hears that a part of it is refused: the run fails with the reason."""
         if any(message.run_id != claimed.start.run_id for message in messages):
             raise aiohttp.ClientPayloadError("the answer is about another run")
-        kept = []
+        kept: list[RunMessage] = []
         for message in self._store.logs.without_lines(claimed.workspace_id, messages):
             refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
-            if refused is None:
-                kept.append(message)
-            else:
+            if refused is not None:
                 log.warning("run %s: %s", claimed.start.run_id, refused.error.message, extra=_told(claimed))
+                kept.append(
+                    RunFailed(run_id=message.run_id, n=message.n, error=refused.error, retries=0, retriable=False)
+                )
+                break
+            kept.append(message)
         await self._store.committer.commits.room()
         await self._store.committer.exchange(claimed.workspace_id, claimed.lease_id, kept, can_go_on=False)
 
@@ -171,6 +205,7 @@ class Invoker:
                 checkpoint_url=f"{self._public_url}/v1/checkpoints/{run_id}",
                 token=await self._tokens.issue(claimed.workspace_id, run_id, claimed.lease_id),
                 payload_bytes_max=self._store.payload_bytes_max,
+                announce=run_id in self._unanswered,
             )
         )
         headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)
@@ -183,6 +218,8 @@ class Invoker:
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as error:
             raise UnreachedError(type(error).__name__) from None
         async with response:
+            if response.status in MAY_HAVE_BEGUN:
+                raise UnansweredError(f"it answered {response.status}")
             if response.status != 200:
                 raise UnreachedError(f"it answered {response.status}")
             return RESULT.decode(await _read(response))

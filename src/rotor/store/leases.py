@@ -14,9 +14,11 @@ from rotor.protocol.messages import Hello
 from rotor.store.database import Database
 
 __all__ = [
+    "begin_invocation",
     "delete",
     "delete_taken",
     "extend",
+    "has_begun",
     "held_runs",
     "lost_runs",
     "open_lease",
@@ -50,6 +52,16 @@ async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
 async def shorten(database: Database, lease_id: UUID, left: timedelta, *, connection: int) -> None:
     """The holder's connection of this number is gone: it has `left` to come back, if it has not done so already."""
     await database.execute("shorten_lease", lease_id, connection, left)
+
+
+async def begin_invocation(database: Database, lease_id: UUID) -> None:
+    """The app that holds the lease says that it begins."""
+    await database.execute("begin_invocation", lease_id)
+
+
+async def has_begun(database: Database, lease_id: UUID) -> bool:
+    """Whether the app of an invocation has said that it begins."""
+    return bool(await database.fetchval("read_invocation_begun", lease_id))
 
 
 async def held_runs(database: Database, lease_id: UUID) -> dict[UUID, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -22,7 +23,11 @@ def handler(served: ServedApp) -> Callable[[web.Request], Awaitable[web.Response
             if len(body) > served.body_bytes_max:
                 break
         url = str(request.url.with_query(None))
-        answer = await served.answer(Request(request.method, url, headers, bytes(body)))
+        answer = await served.answer(Request(request.method, url, headers, bytes(body), partial(_is_gone, request)))
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
     return rotor_handler
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

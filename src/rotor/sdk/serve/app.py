@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeVar
@@ -48,6 +48,8 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    is_gone: Callable[[], bool] = lambda: False
+    """Whether whoever sent it has hung up, where that can be known."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class RefusedError(Exception):
 class Invocations(Protocol):
     """Runs invocations: `rotor.sdk.serve.invocation.Invoker`."""
 
-    async def run(self, function: Function[Any, Any], invocation: Invocation) -> InvocationResult:
+    async def run(
+        self, function: Function[Any, Any], invocation: Invocation, is_gone: Callable[[], bool]
+    ) -> InvocationResult:
         """Run `function` as far as it goes without waiting."""
 
 
@@ -151,7 +155,7 @@ class ServedApp:
                 f"this app serves no function {invocation.run.function_id!r}; deploy it here, or register it elsewhere"
             )
             raise RefusedError(404, "unknown function", detail)
-        return Answer(200, json.encode(await self._invoker.run(function, invocation)))
+        return Answer(200, json.encode(await self._invoker.run(function, invocation, request.is_gone)))
 
     @cached_property
     def _invoker(self) -> Invocations:

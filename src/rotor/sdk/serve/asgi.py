@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
@@ -26,7 +27,13 @@ class AsgiEndpoint:
         body = await _body(receive, self._served.body_bytes_max)
         root = scope.get("root_path", "")
         url = f"{scope.get('scheme', 'http')}://{headers.get('host', '')}{root}{_path(scope)}"
-        await _send_answer(send, await self._served.answer(Request(scope["method"], url, headers, body)))
+        gone = asyncio.Event()
+        watching = asyncio.create_task(_until_gone(receive, gone))
+        try:
+            answer = await self._served.answer(Request(scope["method"], url, headers, body, gone.is_set))
+        finally:
+            watching.cancel()
+        await _send_answer(send, answer)
 
 
 def asgi_app(app: AsgiApp, served: ServedApp, path: str) -> AsgiApp:
@@ -59,6 +66,12 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
         size += len(part)
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+async def _until_gone(receive: Receive, gone: asyncio.Event) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    gone.set()
 
 
 async def _send_answer(send: Send, answer: Answer) -> None:

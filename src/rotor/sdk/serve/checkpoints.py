@@ -20,7 +20,7 @@ from rotor.sdk.http import Sessions, problem
 __all__ = ["Checkpoints"]
 
 ATTEMPTS: Final = 3
-AWAY_SECONDS: Final = 10.0
+AWAY_SECONDS: Final = 20.0
 """How long a server that has answered before is waited for: it may be starting again, and its leases last longer."""
 TIMEOUT_SECONDS: Final = 30.0
 REACHED_NOBODY: Final = (429, 500, 502, 503, 504)

@@ -7,15 +7,17 @@ the order in which a replay hands results out. The message that ends the invocat
 Where the server's call-back cannot be reached, or somebody else answers it, no further step starts, the bodies in
 flight end, and the response carries what was not acknowledged, with the run given back: the server writes it and calls
 again.
-Where it was away for a while, the server that waits for the response may be gone, and the last message is posted too.
+Where it was away for a while, or has hung up, the server that waits for the response is gone, and the last message is
+posted too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from rotor import limits
@@ -43,9 +45,14 @@ class Invoker:
         self._checkpoints = Checkpoints(keys)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rotor-step")
 
-    async def run(self, function: Function[Any, Any], invocation: Invocation) -> InvocationResult:
-        """Run `function` as far as it goes without waiting; the messages that the server does not have yet."""
-        held = HeldRun(function, invocation, self._checkpoints, self._threads)
+    async def run(
+        self, function: Function[Any, Any], invocation: Invocation, is_gone: Callable[[], bool] = lambda: False
+    ) -> InvocationResult:
+        """Run `function` as far as it goes without waiting; the messages that the server does not have yet.
+
+        `is_gone` tells whether whoever waits for them has hung up.
+        """
+        held = HeldRun(function, invocation, self._checkpoints, self._threads, is_gone)
         try:
             return await held.go()
         finally:
@@ -56,10 +63,16 @@ class HeldRun:
     """One run while it is invoked: the channel of its session, and the loop that posts."""
 
     def __init__(
-        self, function: Function[Any, Any], invocation: Invocation, checkpoints: Checkpoints, threads: Executor
+        self,
+        function: Function[Any, Any],
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        threads: Executor,
+        is_gone: Callable[[], bool],
     ) -> None:
         self._invocation = invocation
         self._checkpoints = checkpoints
+        self._is_gone = is_gone
         self._outgoing: list[HolderSays] = []
         self._changed = asyncio.Event()
         self._was_away = False
@@ -83,11 +96,13 @@ class HeldRun:
         self._outgoing.append(message)
 
     async def go(self) -> InvocationResult:
+        if self._invocation.announce:
+            await self._announce()
         self.session.begin()
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if self._is_final and not self._was_away:
+            if self._is_final and not self._was_away and not self._is_gone():
                 return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
             if self.session.state == "ended":  # dropped: the run is not ours any more
                 return InvocationResult(messages=[])
@@ -103,6 +118,10 @@ class HeldRun:
                 )
                 await self.session.release(grace_seconds=STEP_SECONDS_MAX)
                 return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
+
+    async def _announce(self) -> None:
+        with suppress(ConnectionLostError, ApiError):  # out of reach: the run goes as far as it can without
+            await self._checkpoints.post(self._invocation, b"[]")
 
     def _note_away(self) -> None:
         self._was_away = True

@@ -112,7 +112,7 @@ CREATE TABLE leases (
     app           text NOT NULL DEFAULT '',
     version       text NOT NULL DEFAULT '',
     slots         int NOT NULL CHECK (slots > 0),
-    connection    int NOT NULL DEFAULT 1,     -- how often its holder has connected: the end of an earlier connection is no news
+    connection    int NOT NULL DEFAULT 1,     -- how often its holder has connected: the end of an earlier connection is no news. Of an invocation: 1 once the app says that it begins
     created_at    timestamptz NOT NULL DEFAULT rotor_now(),
     expires_at    timestamptz NOT NULL,
     taken_at      timestamptz                 -- it ran out, and its runs are being given to others: it cannot be kept any more

@@ -17,8 +17,8 @@ WITH served AS MATERIALIZED (
 ), numbered AS (
     SELECT due.*, ($2::uuid[])[row_number() OVER ()] AS lease_id FROM due
 ), leased AS (
-    INSERT INTO leases (id, workspace_id, kind, holder, slots, expires_at)
-    SELECT lease_id, workspace_id, 'invocation', serve_url, 1, rotor_now() + $3::interval FROM numbered
+    INSERT INTO leases (id, workspace_id, kind, holder, slots, connection, expires_at)
+    SELECT lease_id, workspace_id, 'invocation', serve_url, 1, 0, rotor_now() + $3::interval FROM numbered
 ), batch AS MATERIALIZED (
     SELECT nextval('commit_group') AS number
 ), claimed AS (
