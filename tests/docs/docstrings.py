@@ -17,7 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 
 import rotor
-from rotor import Context, Function, Rotor, SyncContext, create_function, errors
+from rotor import Context, Function, Rotor, SyncContext, create_function, errors, testing
 from rotor.sdk import client
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
@@ -43,6 +43,7 @@ def examples() -> list[Example]:
     """Every example in the docstrings of what is public, and of the methods of its classes."""
     public = [rotor, *(getattr(rotor, name) for name in rotor.__all__)]
     public += [getattr(errors, name) for name in errors.__all__]
+    public += [getattr(testing, name) for name in testing.__all__ if name != "RUN_ID"]
     public += [Step, SyncStep, client.Runs, client.Events, client.Functions, client.Apps]
     found: dict[str, Example] = {}
     for thing in public:
@@ -101,6 +102,7 @@ def _names(example: Example) -> dict[str, Any]:
     """What the examples take for granted."""
     return {
         **{name: getattr(rotor, name) for name in rotor.__all__},
+        **{name: getattr(testing, name) for name in testing.__all__},
         "rotor": Rotor() if example.name.startswith("Rotor.") else rotor,
         "User": SimpleNamespace,
         "FastAPI": FastAPI,
@@ -118,7 +120,7 @@ def _names(example: Example) -> dict[str, Any]:
         "payments": SimpleNamespace(charge=lambda amount, idempotency_key: idempotency_key),
         "send_mail": _echo,
         "send_welcome": _echo,
-        "welcome": _enricher,
+        "welcome": _welcome,
     }
 
 
@@ -133,6 +135,11 @@ def _enrich(ctx: SyncContext[Any], contact: str) -> str:
 @create_function(id="enricher", trigger={"event": "docstring.enricher"})
 async def _enricher(ctx: Context[Any]) -> int:
     return 7
+
+
+@create_function(id="welcome", trigger={"event": "docstring.welcome"})
+async def _welcome(ctx: Context[Any]) -> Any:
+    return await ctx.step.run("greet", _echo, "hello")
 
 
 async def _application(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
