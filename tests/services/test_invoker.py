@@ -220,7 +220,7 @@ def begins_and_is_answered_for(store: Store, code: int) -> Answer:
 
     async def answer(_: web.Request, invocation: Invocation) -> web.StreamResponse:
         if invocation.announce:
-            await leases_of_store.begin_invocation(store.database, UUID(invocation.run.lease_id))
+            await leases_of_store.begin_invocation(store.database, 1, UUID(invocation.run.lease_id))
         return web.Response(status=code)
 
     return answer

@@ -131,7 +131,7 @@ async def test_what_a_server_left_half_done_wakes_the_rescuer(store: Store, hear
     await holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id))
     assert await heard.beat() == set()
     if left == "a signal":
-        await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+        await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
     else:
         await change(store.database, "UPDATE runs SET cancel_requested_at = rotor_now()")
     heard.store.database.advance(timedelta(seconds=1))

@@ -92,7 +92,7 @@ async def test_more_than_a_batch_is_rescued_round_after_round(store: Store, monk
 async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(store: Store) -> None:
     holder, run_id = await hold(store)
     await holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id))
-    await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+    await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
     await Rescuer(store).tick()
     assert await status_of(store.database, run_id) == "waiting", "its server is given a moment"
     store.database.advance(timedelta(seconds=1))

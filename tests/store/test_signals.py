@@ -94,7 +94,7 @@ async def test_a_signal_that_was_not_taken_in_time_can_be_completed_again(store:
 async def test_a_completion_for_a_run_that_waits_does_not_expire(store: Store) -> None:
     _, run_id = await waiting_run(store, seconds=10 * 24 * 3600)
     # As by a server that died between the two: the data is there and the run has not heard of it.
-    await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+    await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
     store.database.advance(limits.SIGNAL_KEPT * 2)
     with pytest.raises(Conflict):
         await complete(store, 1, "s", b"2")
@@ -115,7 +115,7 @@ async def test_a_completion_that_is_durable_before_the_timeout_is_delivered_thou
     store: Store,
 ) -> None:
     _, run_id = await waiting_run(store, seconds=60)
-    await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+    await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
     await fire_deadlines(store, timedelta(seconds=60))
 
     step = await step_row(store.database, run_id, "gate")
@@ -195,7 +195,7 @@ async def test_a_wait_that_is_begun_and_given_up_in_one_breath_leaves_the_id_fre
 async def test_data_that_came_as_its_run_turned_away_is_kept_for_the_next(store: Store, leave: str) -> None:
     holder, run_id = await hold(store)
     await holder.say(messages.awaits_signal(run_id, "gate", "s"))
-    await store.database.fetchrow("complete_signal", 1, "s", b"1", limits.SIGNAL_KEPT)
+    await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
     await holder.say(messages.withdrawn(run_id, "gate") if leave == "gives the wait up" else messages.completed(run_id))
     await rescue(store)
     second = await begin(store)

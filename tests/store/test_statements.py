@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from rotor.store.database import Database, statement
+from rotor.store.database import Database
+from rotor.store.statements import statement, workspace_statement
 
 LEASE = UUID(int=1)
 ROWS = 20_000
@@ -126,7 +127,7 @@ async def filled(database: Database) -> AsyncIterator[asyncpg.pool.PoolConnectio
 
 async def plans(connection: asyncpg.pool.PoolConnectionProxy[Any], name: str, arguments: tuple[Any, ...]) -> list[str]:
     """How a statement is run: planned for its arguments, and planned once for any if it is run that often."""
-    text = statement(name)
+    text = workspace_statement(name) if name == "claim_runs" else statement(name)
     custom = await connection.fetch(f"EXPLAIN {text}", *arguments)
     if not arguments or name.startswith("prune_"):
         return ["\n".join(row[0] for row in custom)]

@@ -32,7 +32,7 @@ async def commit(call: Call) -> Answer:
     workspace_id, lease_id = await _authorised(call, run_id)
     frame: list[HolderSays] = decode_body(call.raw_body, run_frame)
     if not frame:
-        await leases.begin_invocation(call.store.database, lease_id)
+        await leases.begin_invocation(call.store.database, workspace_id, lease_id)
     if len(frame) > limits.MESSAGES_PER_FRAME:
         message = f"holds {len(frame):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
         raise Invalid([("body", message)])

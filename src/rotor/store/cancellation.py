@@ -17,7 +17,7 @@ async def cancel(store: Store, workspace_id: int, run_id: UUID) -> None:
 
     Raises `NotFound` for a run that this workspace does not have, `Conflict` for one that has ended.
     """
-    status = await store.database.fetchval("read_run_for_cancel", workspace_id, run_id)
+    status = await store.database.of(workspace_id).fetchval("read_run_for_cancel", run_id)
     if status is None:
         raise NotFound(f"there is no run {run_id}")
     if status in RUN_ENDED or not await store.committer.submit(Cancelled(run_id)):

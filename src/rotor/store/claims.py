@@ -35,7 +35,7 @@ async def claim_runs(
     `connection` is the number of the holder's connection: none is claimed once it has come back on another.
     """
     async with database.transaction() as transaction:
-        rows = await transaction.fetch("claim_runs", workspace_id, lease_id, list(function_ids), count, connection)
+        rows = await transaction.of(workspace_id).fetch("claim_runs", lease_id, list(function_ids), count, connection)
         if not rows:
             return []
         memos = await _memos(transaction, rows, lease_id)

@@ -1,7 +1,8 @@
 """The connection to Postgres: a pool, statements by name, transactions.
 
-Each statement is a file of `queries/`, named verb_noun; its name travels as a comment so that pg_stat_statements shows
-it.
+Each statement is a file of `queries/` (`store/statements.py`). Those of one workspace run on what `of(workspace_id)`
+gives, which passes the workspace's id as their `$1`; all others run on the rest. Neither runs the other's, so nothing
+can be asked of a workspace's tables with the id left out.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any, TypeAlias
 
 import asyncpg
 
-__all__ = ["Connection", "Database", "Record", "statement"]
+from rotor.store.statements import statement, workspace_statement
+
+__all__ = ["Connection", "Database", "Record", "Workspace", "WorkspaceConnection"]
 
 Record: TypeAlias = asyncpg.Record
 
@@ -29,20 +30,15 @@ PLANS = {
 tables were at that moment (docs/decisions/0013-plans.md)."""
 
 
-@cache
-def statement(name: str) -> str:
-    """The text of `queries/NAME.sql`, its leading comment left out."""
-    text = files("rotor.store").joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
-    lines = text.splitlines()
-    body = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith("--"))
-    return f"/* {name} */\n" + "\n".join(lines[body:])
-
-
 class Connection:
     """One connection, in a transaction or not, that runs statements by name."""
 
     def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any]) -> None:
         self.raw = raw
+
+    def of(self, workspace_id: int) -> WorkspaceConnection:
+        """The same connection for the statements of one workspace."""
+        return WorkspaceConnection(self.raw, workspace_id)
 
     async def fetch(self, name: str, *arguments: object) -> list[Record]:
         return await self.raw.fetch(statement(name), *arguments)
@@ -55,6 +51,26 @@ class Connection:
 
     async def execute(self, name: str, *arguments: object) -> str:
         return await self.raw.execute(statement(name), *arguments)
+
+
+class WorkspaceConnection:
+    """One connection that runs the statements of one workspace by name, and gives each the workspace's id first."""
+
+    def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any], workspace_id: int) -> None:
+        self.raw = raw
+        self._workspace_id = workspace_id
+
+    async def fetch(self, name: str, *arguments: object) -> list[Record]:
+        return await self.raw.fetch(workspace_statement(name), self._workspace_id, *arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Record | None:
+        return await self.raw.fetchrow(workspace_statement(name), self._workspace_id, *arguments)
+
+    async def fetchval(self, name: str, *arguments: object) -> Any:
+        return await self.raw.fetchval(workspace_statement(name), self._workspace_id, *arguments)
+
+    async def execute(self, name: str, *arguments: object) -> str:
+        return await self.raw.execute(workspace_statement(name), self._workspace_id, *arguments)
 
 
 async def _leave_as_it_is(_: asyncpg.Connection[Any]) -> None:
@@ -92,6 +108,10 @@ class Database:
     async def close(self) -> None:
         await self.pool.close()
 
+    def of(self, workspace_id: int) -> Workspace:
+        """The same database for the statements of one workspace."""
+        return Workspace(self, workspace_id)
+
     def advance(self, by: timedelta) -> None:
         """Move the clock of this pool's connections forward. For tests: nothing else may set rotor.clock_offset."""
         self._clock_offset += by
@@ -112,6 +132,42 @@ class Database:
         """One transaction, committed where the block ends without an error."""
         async with self.connection() as connection, connection.raw.transaction():
             yield connection
+
+    async def fetch(self, name: str, *arguments: object) -> list[Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(name, *arguments)
+
+    async def fetchrow(self, name: str, *arguments: object) -> Record | None:
+        async with self.connection() as connection:
+            return await connection.fetchrow(name, *arguments)
+
+    async def fetchval(self, name: str, *arguments: object) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchval(name, *arguments)
+
+    async def execute(self, name: str, *arguments: object) -> str:
+        async with self.connection() as connection:
+            return await connection.execute(name, *arguments)
+
+
+class Workspace:
+    """A database as one workspace sees it: its statements, each with the workspace's id."""
+
+    def __init__(self, database: Database, workspace_id: int) -> None:
+        self._database = database
+        self._workspace_id = workspace_id
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[WorkspaceConnection]:
+        """One connection of the pool, each statement its own transaction."""
+        async with self._database.connection() as connection:
+            yield connection.of(self._workspace_id)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WorkspaceConnection]:
+        """One transaction, committed where the block ends without an error."""
+        async with self._database.transaction() as connection:
+            yield connection.of(self._workspace_id)
 
     async def fetch(self, name: str, *arguments: object) -> list[Record]:
         async with self.connection() as connection:

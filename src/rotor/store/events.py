@@ -34,7 +34,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get(database: Database, workspace_id: int, event_id: str) -> AcceptedEvent:
     """The event with this id. Raises `NotFound`."""
-    row = await database.fetchrow("get_event", workspace_id, event_id)
+    row = await database.of(workspace_id).fetchrow("get_event", event_id)
     if row is None:
         raise NotFound(f"there is no event {event_id[:64]!r}")
     started = await runs.page(database, workspace_id, event_id=event_id, items_max=limits.PAGE_ITEMS)
@@ -52,4 +52,4 @@ async def get(database: Database, workspace_id: int, event_id: str) -> AcceptedE
 
 async def exists(database: Database, workspace_id: int, event_id: str) -> bool:
     """Whether an event with this id was accepted."""
-    return await database.fetchval("get_event", workspace_id, event_id) is not None
+    return await database.of(workspace_id).fetchval("get_event", event_id) is not None

@@ -20,7 +20,7 @@ from rotor.engine.cron import next_fire
 from rotor.protocol.messages import FunctionSpec, Trigger
 from rotor.store.checks import app_problems
 from rotor.store.committer import Committer
-from rotor.store.database import Connection, Database, Record
+from rotor.store.database import Database, Record, WorkspaceConnection
 from rotor.store.pages import Page, decode_cursor, encode_cursor
 from rotor.store.problems import Invalid, NotFound
 
@@ -88,20 +88,21 @@ async def register(
     if problems:
         raise Invalid(problems)
     server = _App(serve_url, app, version)
-    async with database.transaction() as connection:
-        await connection.execute("lock_workspace", workspace_id)
-        known = await _find(connection, workspace_id, [function.id for function in functions])
+    now: datetime = await database.fetchval("read_clock")
+    async with database.of(workspace_id).transaction() as connection:
+        await connection.execute("lock_workspace")
+        known = await _find(connection, [function.id for function in functions])
         outcomes = {function.id: _outcome(known.get(function.id), function, server) for function in functions}
         news = [function for function in functions if outcomes[function.id] != "same"]
         if news:
-            await _write(connection, workspace_id, news, known, server)
+            await _write(connection, news, known, server, now)
     return [Registration(id=function.id, result=outcomes[function.id]) for function in functions]
 
 
 async def get(database: Database, workspace_id: int, function_id: str) -> Function:
     """The function with this id. Raises `NotFound`."""
-    async with database.connection() as connection:
-        found = await _find(connection, workspace_id, [function_id])
+    async with database.of(workspace_id).connection() as connection:
+        found = await _find(connection, [function_id])
     if function_id not in found:
         raise _unknown(function_id)
     return found[function_id]
@@ -112,7 +113,7 @@ async def page(
 ) -> Page[Function]:
     """Functions by id. Raises `Invalid` for a cursor that is none of ours."""
     (after,) = decode_cursor(cursor, FunctionPlace) if cursor is not None else ("",)
-    rows = await database.fetch("list_functions", workspace_id, after, items_max + 1)
+    rows = await database.of(workspace_id).fetch("list_functions", after, items_max + 1)
     items = [_function(row) for row in rows[:items_max]]
     return Page(items=items, next_cursor=encode_cursor((items[-1].id,)) if len(rows) > items_max else None)
 
@@ -135,9 +136,9 @@ async def delete(database: Database, committer: Committer, workspace_id: int, fu
     """
     await get(database, workspace_id, function_id)
     await _cancel_runs(database, committer, workspace_id, function_id)
-    async with database.transaction() as connection:
-        await connection.execute("lock_workspace", workspace_id)
-        if await connection.fetchval("delete_function", workspace_id, function_id) is None:
+    async with database.of(workspace_id).transaction() as connection:
+        await connection.execute("lock_workspace")
+        if await connection.fetchval("delete_function", function_id) is None:
             raise _unknown(function_id)
     await _cancel_runs(database, committer, workspace_id, function_id)
 
@@ -145,7 +146,7 @@ async def delete(database: Database, committer: Committer, workspace_id: int, fu
 async def _cancel_runs(database: Database, committer: Committer, workspace_id: int, function_id: str) -> None:
     """Ask for the cancellation of every open run, which is durable, then carry it out."""
     while True:
-        asked = await database.fetch("cancel_runs_of_function", workspace_id, function_id, limits.BATCH)
+        asked = await database.of(workspace_id).fetch("cancel_runs_of_function", function_id, limits.BATCH)
         await committer.submit_all([Cancelled(row["id"]) for row in asked])
         if len(asked) < limits.BATCH:
             return
@@ -161,13 +162,12 @@ def _outcome(known: Function | None, function: FunctionSpec, server: _App) -> Ou
 
 
 async def _write(
-    connection: Connection,
-    workspace_id: int,
+    connection: WorkspaceConnection,
     functions: Sequence[FunctionSpec],
     known: dict[str, Function],
     server: _App,
+    now: datetime,
 ) -> None:
-    now: datetime = await connection.fetchval("read_clock")
     ids = [function.id for function in functions]
     rows = [
         (function.id, position, trigger.event, trigger.match, trigger.cron, trigger.timezone, next_at)
@@ -175,9 +175,9 @@ async def _write(
         for position, (trigger, next_at) in enumerate(_scheduled(function, known.get(function.id), now))
     ]
     retries = [function.retries for function in functions]
-    await connection.execute("put_functions", workspace_id, ids, retries, server.serve_url, server.name, server.version)
-    await connection.execute("delete_triggers", workspace_id, ids)
-    await connection.execute("add_triggers", workspace_id, *zip(*rows, strict=True))
+    await connection.execute("put_functions", ids, retries, server.serve_url, server.name, server.version)
+    await connection.execute("delete_triggers", ids)
+    await connection.execute("add_triggers", *zip(*rows, strict=True))
 
 
 def _scheduled(function: FunctionSpec, known: Function | None, now: datetime) -> list[tuple[Trigger, datetime | None]]:
@@ -197,14 +197,14 @@ def _key(trigger: Trigger | FunctionTrigger) -> tuple[str | None, str | None, st
 
 
 async def _set_paused(database: Database, workspace_id: int, function_id: str, *, paused: bool) -> Function:
-    async with database.transaction() as connection:
-        if await connection.fetchval("pause_function", workspace_id, function_id, paused) is None:
+    async with database.of(workspace_id).transaction() as connection:
+        if await connection.fetchval("pause_function", function_id, paused) is None:
             raise _unknown(function_id)
-        return (await _find(connection, workspace_id, [function_id]))[function_id]
+        return (await _find(connection, [function_id]))[function_id]
 
 
-async def _find(connection: Connection, workspace_id: int, ids: Sequence[str]) -> dict[str, Function]:
-    return {row["id"]: _function(row) for row in await connection.fetch("find_functions", workspace_id, ids)}
+async def _find(connection: WorkspaceConnection, ids: Sequence[str]) -> dict[str, Function]:
+    return {row["id"]: _function(row) for row in await connection.fetch("find_functions", ids)}
 
 
 def _function(row: Record) -> Function:

@@ -80,10 +80,9 @@ class Keys:
         async with self._database.transaction() as connection:
             workspace_id = await workspaces.ensure(connection, workspace)
             allowed = [scope for scope in SCOPES if scope in scopes]
-            await connection.execute(
-                "add_api_key", key_id, workspace_id, name, prefix, hash_of(key), allowed, expires_in
-            )
-            signing_key = await signing_keys.ensure(connection, workspace_id)
+            own = connection.of(workspace_id)
+            await own.execute("add_api_key", key_id, name, prefix, hash_of(key), allowed, expires_in)
+            signing_key = await signing_keys.ensure(own)
         return CreatedKey(id=key_id, key=key, signing_key=signing_key, workspace=workspace)
 
     async def list(self, *, workspace: str | None = None) -> list[ApiKey]:

@@ -32,15 +32,15 @@ async def open_lease(database: Database, workspace_id: int, hello: Hello) -> UUI
     """A new lease for a worker that connects."""
     lease_id = uuid7()
     manifest = hello.manifest
-    await database.execute(
-        "insert_lease", lease_id, workspace_id, hello.worker, manifest.app, manifest.version, hello.slots, limits.LEASE
+    await database.of(workspace_id).execute(
+        "insert_lease", lease_id, hello.worker, manifest.app, manifest.version, hello.slots, limits.LEASE
     )
     return lease_id
 
 
 async def resume(database: Database, workspace_id: int, lease_id: UUID) -> int | None:
     """A worker comes back on its lease: the number of its connection (1 was the first), or None: it has been taken."""
-    number: int | None = await database.fetchval("resume_lease", lease_id, workspace_id, limits.LEASE)
+    number: int | None = await database.of(workspace_id).fetchval("resume_lease", lease_id, limits.LEASE)
     return number
 
 
@@ -54,9 +54,9 @@ async def shorten(database: Database, lease_id: UUID, left: timedelta, *, connec
     await database.execute("shorten_lease", lease_id, connection, left)
 
 
-async def begin_invocation(database: Database, lease_id: UUID) -> None:
+async def begin_invocation(database: Database, workspace_id: int, lease_id: UUID) -> None:
     """The app that holds the lease says that it begins."""
-    await database.execute("begin_invocation", lease_id)
+    await database.of(workspace_id).execute("begin_invocation", lease_id)
 
 
 async def has_begun(database: Database, lease_id: UUID) -> bool:

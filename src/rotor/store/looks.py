@@ -193,12 +193,12 @@ async def _register(database: Database, used: set[tuple[int, str, str | None]]) 
     for workspace_id, name in names:
         # A commit of its own: whoever looked before it, and held no lock, did so before the clock of `add_event_path`.
         if (workspace_id, name) not in known:
-            await database.execute("add_event_name", workspace_id, name)
+            await database.of(workspace_id).execute("add_event_name", name)
     for workspace_id, name, path in used:
         if path is not None and path not in known.get((workspace_id, name), ()):
-            async with database.transaction() as connection:
-                await connection.execute("lock_event_name", workspace_id, name)
-                await connection.execute("add_event_path", workspace_id, name, path)
+            async with database.of(workspace_id).transaction() as connection:
+                await connection.execute("lock_event_name", name)
+                await connection.execute("add_event_path", name, path)
 
 
 def _by_name(rows: Iterable[Record]) -> dict[tuple[int, str], set[str]]:

@@ -118,13 +118,14 @@ async def page(
 ) -> Page[RunLine]:
     """Runs, newest first. Raises `Invalid` for a cursor that is none of ours."""
     place = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
-    arguments = (workspace_id, status, *place, items_max + 1)
+    arguments = (status, *place, items_max + 1)
+    own = database.of(workspace_id)
     if event_id is not None:
-        rows = await database.fetch("list_run_outlines_of_event", *arguments, event_id, function_id)
+        rows = await own.fetch("list_run_outlines_of_event", *arguments, event_id, function_id)
     elif function_id is not None:
-        rows = await database.fetch("list_run_outlines_of_function", *arguments, function_id)
+        rows = await own.fetch("list_run_outlines_of_function", *arguments, function_id)
     else:
-        rows = await database.fetch("list_run_outlines", *arguments)
+        rows = await own.fetch("list_run_outlines", *arguments)
     items = [RunLine(**row) for row in rows[:items_max]]
     more = len(rows) > items_max
     return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)
@@ -135,14 +136,14 @@ async def latest_runs(
 ) -> dict[str, list[RunLine]]:
     """The latest runs of each function, newest first."""
     found: dict[str, list[RunLine]] = {function_id: [] for function_id in function_ids}
-    for row in await database.fetch("list_latest_runs", workspace_id, list(function_ids), runs_max):
+    for row in await database.of(workspace_id).fetch("list_latest_runs", list(function_ids), runs_max):
         found[row["function_id"]].append(RunLine(**row))
     return found
 
 
 async def get_run(database: Database, workspace_id: int, run_id: UUID, *, payload_bytes: int) -> RunOutline:
     """The run with this id. Raises `NotFound`."""
-    row = await database.fetchrow("get_run_outline", workspace_id, run_id, payload_bytes)
+    row = await database.of(workspace_id).fetchrow("get_run_outline", run_id, payload_bytes)
     if row is None:
         raise NotFound(f"there is no run {run_id}")
     values = dict(row)
@@ -158,7 +159,7 @@ async def steps(
     database: Database, workspace_id: int, run_id: UUID, *, steps_max: int, payload_bytes: int
 ) -> list[StepOutline]:
     """The latest steps of a run in the order in which they began; none for an unknown run."""
-    rows = await database.fetch("list_step_outlines", workspace_id, run_id, steps_max, payload_bytes, ERROR_BYTES)
+    rows = await database.of(workspace_id).fetch("list_step_outlines", run_id, steps_max, payload_bytes, ERROR_BYTES)
     return [_step(row) for row in rows]
 
 
@@ -166,7 +167,7 @@ async def get_step(
     database: Database, workspace_id: int, run_id: UUID, step_id: str, index: int, *, payload_bytes: int
 ) -> StepOutline:
     """One step of a run. Raises `NotFound`."""
-    row = await database.fetchrow("get_step_outline", workspace_id, run_id, step_id, index, payload_bytes)
+    row = await database.of(workspace_id).fetchrow("get_step_outline", run_id, step_id, index, payload_bytes)
     if row is None:
         raise NotFound(f"run {run_id} has no step {step_id[:64]!r} with index {index}")
     return _step(row)

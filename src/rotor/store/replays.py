@@ -18,7 +18,7 @@ async def replay(store: Store, workspace_id: int, run_id: UUID) -> UUID:
     registered.
     """
     async with store.database.transaction() as connection:
-        row = await connection.fetchrow("read_run_for_replay", workspace_id, run_id)
+        row = await connection.of(workspace_id).fetchrow("read_run_for_replay", run_id)
         if row is None:
             raise NotFound(f"there is no run {run_id}")
         if not row["registered"]:

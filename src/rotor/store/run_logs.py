@@ -109,14 +109,14 @@ async def page(
     """
     (after,) = (-1,) if cursor is None else decode_cursor(cursor, LinePlace)
     await status(database, workspace_id, run_id)
-    rows = await database.fetch("list_run_logs", workspace_id, run_id, after, items_max + 1)
+    rows = await database.of(workspace_id).fetch("list_run_logs", run_id, after, items_max + 1)
     items = [Line(**row) for row in rows[:items_max]]
     return Page(items=items, next_cursor=encode_cursor((items[-1].number,)) if len(rows) > items_max else None)
 
 
 async def latest(database: Database, workspace_id: int, run_id: UUID, *, lines_max: int) -> list[Line]:
     """The last lines of a run, oldest first; none for an unknown run."""
-    return [Line(**row) for row in await database.fetch("list_latest_run_logs", workspace_id, run_id, lines_max)]
+    return [Line(**row) for row in await database.of(workspace_id).fetch("list_latest_run_logs", run_id, lines_max)]
 
 
 def _weight(new: NewLine) -> int:

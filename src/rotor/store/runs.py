@@ -87,7 +87,7 @@ class RunWithSteps(Run, frozen=True, kw_only=True):
 
 async def get(database: Database, workspace_id: int, run_id: UUID) -> Run:
     """The run with this id. Raises `NotFound`."""
-    row = await database.fetchrow("get_run", workspace_id, run_id)
+    row = await database.of(workspace_id).fetchrow("get_run", run_id)
     if row is None:
         raise NotFound(f"there is no run {run_id}")
     return read_run(row)
@@ -95,7 +95,7 @@ async def get(database: Database, workspace_id: int, run_id: UUID) -> Run:
 
 async def status(database: Database, workspace_id: int, run_id: UUID) -> RunStatus:
     """The status of the run with this id. Raises `NotFound`."""
-    found: RunStatus | None = await database.fetchval("read_run_for_cancel", workspace_id, run_id)
+    found: RunStatus | None = await database.of(workspace_id).fetchval("read_run_for_cancel", run_id)
     if found is None:
         raise NotFound(f"there is no run {run_id}")
     return found
@@ -106,7 +106,7 @@ async def steps(database: Database, workspace_id: int, run_id: UUID) -> AsyncIte
     after: tuple[datetime | None, str, int] = (None, "", -1)
     while True:
         # One more than is given, to know whether more follow.
-        found = await database.fetch("list_steps", workspace_id, run_id, *after, STEPS_READ_AT_ONCE + 1, PAGE_BYTES)
+        found = await database.of(workspace_id).fetch("list_steps", run_id, *after, STEPS_READ_AT_ONCE + 1, PAGE_BYTES)
         rows = found[:STEPS_READ_AT_ONCE]
         if rows:
             yield [read_step(row) for row in rows]
@@ -132,13 +132,14 @@ async def page(
     Raises `Invalid` for a cursor that is none of ours.
     """
     place = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
-    arguments = (workspace_id, status, since, until, *place, items_max + 1, PAGE_BYTES)
+    arguments = (status, since, until, *place, items_max + 1, PAGE_BYTES)
+    own = database.of(workspace_id)
     if event_id is not None:
-        rows = await database.fetch("list_runs_of_event", *arguments, event_id, function_id)
+        rows = await own.fetch("list_runs_of_event", *arguments, event_id, function_id)
     elif function_id is not None:
-        rows = await database.fetch("list_runs_of_function", *arguments, function_id)
+        rows = await own.fetch("list_runs_of_function", *arguments, function_id)
     else:
-        rows = await database.fetch("list_runs", *arguments)
+        rows = await own.fetch("list_runs", *arguments)
     items = [read_run(row) for row in rows[:items_max]]
     more = bool(rows) and rows[0]["found"] > len(items)
     return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)

@@ -31,7 +31,7 @@ async def complete(
     The data is durable before it is delivered; should this server die between the two, or have too much to write, the
     rescuer delivers it.
     """
-    row = await store.database.fetchrow("complete_signal", workspace_id, signal_id, data, kept_for)
+    row = await store.database.of(workspace_id).fetchrow("complete_signal", signal_id, data, kept_for)
     if row is None:
         raise Conflict(f"signal {signal_id!r} has been completed already: a signal is delivered once")
     if row["run_id"] is None:
@@ -42,5 +42,5 @@ async def complete(
     except Overloaded:
         return Completion(waiter.run_id, delivered=True)
     if not delivered:  # a timer was first and delivered it, or the wait was given up meanwhile and the data is kept
-        delivered = await store.database.fetchval("read_signal_delivery", workspace_id, signal_id) is True
+        delivered = await store.database.of(workspace_id).fetchval("read_signal_delivery", signal_id) is True
     return Completion(waiter.run_id if delivered else None, delivered)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from rotor.protocol.signing import generate_key
 from rotor.store import workspaces
-from rotor.store.database import Connection, Database
+from rotor.store.database import Database, WorkspaceConnection
 from rotor.store.recent import Recent
 
 __all__ = ["SigningKeys", "ensure"]
 
 
-async def ensure(connection: Connection, workspace_id: int) -> str:
+async def ensure(connection: WorkspaceConnection) -> str:
     """The newest signing key of the workspace, made where it has none. The workspace's row must be locked."""
-    keys = await _read(connection, workspace_id)
-    return keys[0] if keys else await _add(connection, workspace_id)
+    keys = await _read(connection)
+    return keys[0] if keys else await _add(connection)
 
 
 class SigningKeys:
@@ -35,33 +35,33 @@ class SigningKeys:
         """The keys that are not retired, newest first; a workspace that has none gets its first."""
         keys = await self.of(workspace_id)
         if not keys:
-            async with self._database.transaction() as connection:
-                await connection.execute("lock_workspace", workspace_id)
-                keys = [await ensure(connection, workspace_id)]
+            async with self._database.of(workspace_id).transaction() as connection:
+                await connection.execute("lock_workspace")
+                keys = [await ensure(connection)]
             self._recent.clear()
         return keys
 
     async def rotate(self, *, workspace: str = workspaces.DEFAULT) -> str:
         """Make a new key and return it; the one before it stays valid until the next rotation. Raises `NotFound`."""
         workspace_id = await workspaces.identify(self._database, workspace)
-        async with self._database.transaction() as connection:
-            await connection.execute("lock_workspace", workspace_id)
-            before = await ensure(connection, workspace_id)
-            await connection.execute("retire_signing_keys", workspace_id, before)
-            key = await _add(connection, workspace_id)
+        async with self._database.of(workspace_id).transaction() as connection:
+            await connection.execute("lock_workspace")
+            before = await ensure(connection)
+            await connection.execute("retire_signing_keys", before)
+            key = await _add(connection)
         self._recent.clear()
         return key
 
     async def _read(self, workspace_id: int) -> list[str]:
-        async with self._database.connection() as connection:
-            return await _read(connection, workspace_id)
+        async with self._database.of(workspace_id).connection() as connection:
+            return await _read(connection)
 
 
-async def _read(connection: Connection, workspace_id: int) -> list[str]:
-    return [row["key"] for row in await connection.fetch("list_signing_keys", workspace_id)]
+async def _read(connection: WorkspaceConnection) -> list[str]:
+    return [row["key"] for row in await connection.fetch("list_signing_keys")]
 
 
-async def _add(connection: Connection, workspace_id: int) -> str:
+async def _add(connection: WorkspaceConnection) -> str:
     key = generate_key()
-    await connection.execute("add_signing_key", workspace_id, key)
+    await connection.execute("add_signing_key", key)
     return key

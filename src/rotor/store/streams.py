@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from rotor.store.database import Connection, Database
+from rotor.store.database import Database, WorkspaceConnection
 from rotor.store.problems import NotFound
 from rotor.store.runs import Run, Step, read_run, read_step
 
@@ -35,8 +35,7 @@ class Follower:
     """Reads the changes of one run after the group `since`, as often as it is asked."""
 
     def __init__(self, database: Database, workspace_id: int, run_id: UUID, *, since: int = 0) -> None:
-        self._database = database
-        self._workspace_id = workspace_id
+        self._workspace = database.of(workspace_id)
         self._run_id = run_id
         self._complete = since
         self._run_group = since
@@ -51,19 +50,18 @@ class Follower:
     async def read(self) -> list[Change]:
         """What changed since the last reading, at most a few hundred rows. Raises `NotFound`."""
         async with (
-            self._database.connection() as connection,
+            self._workspace.connection() as connection,
             connection.raw.transaction(isolation="repeatable_read", readonly=True),
         ):
             return await self._read(connection)
 
-    async def _read(self, connection: Connection) -> list[Change]:
-        row = await connection.fetchrow("get_run", self._workspace_id, self._run_id)
+    async def _read(self, connection: WorkspaceConnection) -> list[Change]:
+        row = await connection.fetchrow("get_run", self._run_id)
         if row is None:
             raise NotFound(f"there is no run {self._run_id}")
         # One more than is told, to know whether more follow.
         found = await connection.fetch(
             "list_step_changes",
-            self._workspace_id,
             self._run_id,
             *self._step_place,
             CHANGES_READ_AT_ONCE + 1,

@@ -1,2 +1,2 @@
 -- The API: the app that an invocation was posted to begins. Primary key.
-UPDATE leases SET connection = 1 WHERE id = $1 AND kind = 'invocation'
+UPDATE leases SET connection = 1 WHERE workspace_id = $1 AND id = $2 AND kind = 'invocation'
