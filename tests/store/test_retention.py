@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from rotor import limits
+from rotor.protocol.messages import LogLine
+from rotor.store import retention
 from rotor.store.retention import Retention, prune
 from rotor.store.signals import complete
 from rotor.store.store import Store
@@ -32,9 +34,9 @@ async def ended(store: Store) -> tuple[Holder, str]:
 async def test_an_ended_run_is_kept_for_its_time_and_then_goes_with_its_steps_and_its_event(store: Store) -> None:
     await ended(store)
     store.database.advance(29 * DAY)
-    assert await prune(store.database, KEPT) == 0
+    assert (await prune(store.database, KEPT)).gone == 0
     store.database.advance(2 * DAY)
-    assert await prune(store.database, KEPT) == 2
+    assert (await prune(store.database, KEPT)).gone == 2
 
     assert [await count(store, table) for table in ("runs", "steps", "events")] == [0, 0, 0]
 
@@ -120,7 +122,7 @@ async def test_signals_go_when_they_expire(store: Store) -> None:
     await prune(store.database, KEPT)
     assert await count(store, "signals") == 3
     store.database.advance(limits.SIGNAL_KEPT)
-    assert await prune(store.database, KEPT) == 2
+    assert (await prune(store.database, KEPT)).gone == 2
 
     assert [row["id"] for row in await select(store.database, "SELECT id FROM signals")] == ["awaited"]
 
@@ -136,4 +138,38 @@ async def test_pruning_goes_in_bounded_batches(store: Store, monkeypatch: pytest
     await change(store.database, "DELETE FROM deliveries")
     store.database.advance(31 * DAY)
 
-    assert [await prune(store.database, KEPT) for _ in range(4)] == [8, 8, 4, 0]
+    rounds = [await prune(store.database, KEPT) for _ in range(4)]
+    assert [(pruned.gone, pruned.more) for pruned in rounds] == [(8, True), (8, True), (4, False), (0, False)]
+
+
+async def test_a_batch_of_runs_ends_early_where_they_hold_much(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "ROWS", 3)
+    await serve(store, "f")
+    holder = await Holder.connect(store)
+    for steps in (2, 2, 9, 1):
+        run_id = await begin(store)
+        await holder.take()
+        done = [messages.done(run_id, f"s{number}", number) for number in range(steps)]
+        await holder.say(*done, messages.completed(run_id))
+    await change(store.database, "DELETE FROM deliveries")
+    store.database.advance(31 * DAY)
+
+    left = []
+    while (await prune(store.database, KEPT)).more:
+        left.append(await count(store, "runs"))
+    assert left == [2, 1]
+    assert [await count(store, table) for table in ("runs", "steps")] == [0, 0]
+
+
+async def test_lines_of_logs_go_before_their_run_where_that_is_set(store: Store) -> None:
+    _, run_id = await hold(store)
+    store.logs.put(1, LogLine(run_id=str(run_id), number=1, level="info", message="hello"))
+    await store.logs.commits.stop()
+    assert await count(store, "run_logs") == 1
+    store.database.advance(4 * DAY)
+    await prune(store.database, KEPT)
+    assert await count(store, "run_logs") == 1
+    await prune(store.database, Retention(logs=3 * DAY))
+
+    assert await count(store, "run_logs") == 0
+    assert await count(store, "runs") == 1

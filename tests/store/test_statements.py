@@ -111,7 +111,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "read_undelivered_signals": ({"signals_undelivered"}, (1_000,)),
     "read_orphans": ({"runs_open_children", "runs_cancelling"}, (1_000,)),
     "read_pulse": ({"deliveries_due", "waits_unlooked", "waits_deadline", "runs_due", "runs_cancelling"}, ()),
-    "prune_runs": ({"runs_ended", "steps_pkey"}, (month, 1_000)),
+    "prune_runs": ({"runs_ended", "steps_pkey"}, (month, 1_000, 20_000)),
     "prune_events": ({"events_age"}, (month, 1_000)),
     "prune_signals": ({"signals_expiry"}, (1_000,)),
 }

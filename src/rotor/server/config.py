@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from rotor import limits
 from rotor.errors import ConfigError, DurationError
@@ -14,11 +15,17 @@ from rotor.store.retention import Retention
 
 __all__ = ["ServerConfig", "retention_from_environment"]
 
+Kept = TypeVar("Kept", timedelta, timedelta | None)
+
 
 def retention_from_environment() -> Retention:
-    """`ROTOR_KEEP_RUNS` and `ROTOR_KEEP_EVENTS`, as in "30d". Raises `ConfigError` that names the variable."""
+    """`ROTOR_KEEP_RUNS`, `_EVENTS` and `_LOGS`, as in "30d". Raises `ConfigError` that names the variable."""
     kept = Retention()
-    return Retention(_duration("ROTOR_KEEP_RUNS", kept.runs), _duration("ROTOR_KEEP_EVENTS", kept.events))
+    return Retention(
+        runs=_duration("ROTOR_KEEP_RUNS", kept.runs),
+        events=_duration("ROTOR_KEEP_EVENTS", kept.events),
+        logs=_duration("ROTOR_KEEP_LOGS", kept.logs),
+    )
 
 
 def payload_bytes_from_environment() -> int:
@@ -37,7 +44,7 @@ def destinations_from_environment() -> Destinations:
     return Destinations.parse(text) if text else Destinations()
 
 
-def _duration(name: str, otherwise: timedelta) -> timedelta:
+def _duration(name: str, otherwise: Kept) -> timedelta | Kept:
     text = os.environ.get(name)
     try:
         return parse_duration(text) if text else otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rotor import limits
 from rotor.services.loop import Loop
 from rotor.store.retention import Retention, prune
 from rotor.store.store import Store
@@ -21,5 +20,5 @@ class Pruner(Loop):
         self._retention = retention
 
     async def _prune(self) -> float | None:
-        gone = await prune(self._store.database, self._retention)
-        return 0 if gone >= limits.BATCH else EVERY
+        pruned = await prune(self._store.database, self._retention)
+        return 0 if pruned.more else EVERY

@@ -224,6 +224,7 @@ CREATE TABLE run_logs (
     CONSTRAINT run_logs_level CHECK (level IN ('debug', 'info', 'warning', 'error', 'critical')),
     CONSTRAINT run_logs_step CHECK ((step_id IS NULL) = (step_index IS NULL))
 );
+CREATE INDEX run_logs_age ON run_logs USING brin (at);
 
 -- One signal id: its waiter and its data, in whichever order they came. Both write this row, so neither can miss the other.
 CREATE TABLE signals (
