@@ -12,6 +12,7 @@ import pytest
 from rotor.errors import ConfigError
 from rotor.store.database import Database
 from rotor.store.migrate import migrate, migrations, pending
+from rotor.store.readiness import hindrance
 from tests.store.tables import change, select, value
 
 SNAPSHOT = Path(__file__).with_name("schema.txt")
@@ -51,11 +52,20 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
     assert await migrate(dsn, schema=clean_schema) == []
 
 
-async def test_a_schema_that_is_newer_than_this_code_is_refused(database: Database) -> None:
+async def test_a_schema_that_is_newer_is_served_as_long_as_it_says_so(database: Database) -> None:
     await change(database, "UPDATE migrations SET applied = applied || 9999")
     for act in (migrate, pending):
-        with pytest.raises(ConfigError, match="9999"):
+        assert await act(database.dsn, schema=database.schema) == []
+    assert await hindrance(database) is None
+
+    await change(database, "UPDATE migrations SET compatible_from = 9999")
+    for act in (migrate, pending):
+        with pytest.raises(ConfigError, match="no rotorsh that lacks migration 9999, as this one does"):
             await act(database.dsn, schema=database.schema)
+    told = await hindrance(database)
+    assert told is not None
+    assert "install a newer one" in told
+    await change(database, "UPDATE migrations SET applied = '{1}', compatible_from = 1")
 
 
 @pytest.mark.parametrize("schema", ['a"b', "A", "a b", "", "1a", "x" * 64])

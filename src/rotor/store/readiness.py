@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 
 from rotor.store.database import Database
-from rotor.store.migrate import migrations
+from rotor.store.migrate import incompatibility, missing
 from rotor.store.problems import is_unavailable
 
 __all__ = ["hindrance"]
@@ -17,12 +17,14 @@ async def hindrance(database: Database, *, timeout_seconds: float = 5.0) -> str 
     """What keeps this server from doing its work, or None: it is ready."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            applied = set(await database.fetchval("read_applied_migrations") or [])
+            done = await database.fetchrow("read_applied_migrations")
     except asyncpg.UndefinedTableError:
-        applied = set()
+        done = None
     except Exception as error:
         if not is_unavailable(error):
             raise
         return f"the database does not answer ({type(error).__name__})"
-    missing = [name for number, name, _ in migrations() if number not in applied]
-    return f"the schema lacks migrations ({', '.join(missing)}): run `rotor migrate`" if missing else None
+    if done is not None and (problem := incompatibility(**done)):
+        return problem
+    lacking = missing(done["applied"] if done is not None else [])
+    return f"the schema lacks migrations ({', '.join(lacking)}): run `rotor migrate`" if lacking else None

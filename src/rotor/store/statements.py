@@ -72,7 +72,9 @@ ACROSS: dict[str, frozenset[str]] = {
     "a loop takes up what was left behind in any workspace": frozenset(
         {"take_leases", "read_lost_runs", "read_orphans", "read_undelivered_signals"}
     ),
-    "a loop forgets what is old in any workspace": frozenset({"prune_runs", "prune_events", "prune_signals"}),
+    "a loop forgets what is old in any workspace": frozenset(
+        {"prune_runs", "prune_run_logs", "prune_events", "prune_signals"}
+    ),
 }
 """Which statements heed no workspace, by the reason."""
 

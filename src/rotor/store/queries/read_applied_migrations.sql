@@ -1,3 +1,3 @@
 -- The numbers of the migrations that this schema has.
 -- Called by store.readiness. Locks: none.
-SELECT applied FROM migrations
+SELECT applied, compatible_from FROM migrations
