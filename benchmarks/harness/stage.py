@@ -23,7 +23,6 @@ from rotor.store.migrate import migrate
 __all__ = ["Stage"]
 
 numbers = count(1)
-WORKFLOWS = "benchmarks.workflows"
 
 
 class Stage:
@@ -99,11 +98,11 @@ class Stage:
         command = module("rotor.cli", "server", "--port", str(port or self.port))
         return await self.program("server", command).says("Serving on")
 
-    async def worker(self, *, slots: int = 1_000, port: int | None = None, app: str = WORKFLOWS) -> Program:
-        """`rotor worker`, connected."""
-        command = module("rotor.cli", "worker", app, "--slots", str(slots))
-        url = f"http://127.0.0.1:{port or self.port}"
-        return await self.program("worker", command, ROTOR_URL=url).says("connected to")
+    async def worker(self, *, slots: int = 1_000, port: int | None = None, key: str | None = None) -> Program:
+        """`rotor worker`, connected to the server on `port`, in the workspace of `key`."""
+        command = module("rotor.cli", "worker", "benchmarks.workflows:functions", "--slots", str(slots))
+        environment = {"ROTOR_URL": f"http://127.0.0.1:{port or self.port}", "ROTOR_API_KEY": key or self.key}
+        return await self.program("worker", command, **environment).says("connected to")
 
     def client(self, *, key: str | None = None, port: int | None = None) -> Rotor:
         client = Rotor(key or self.key, f"http://127.0.0.1:{port or self.port}")

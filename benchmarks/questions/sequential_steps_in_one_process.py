@@ -14,7 +14,7 @@ async def ask(stage: Stage) -> list[Figure]:
     await both.says("ready")
     bursts = await repeated(stage)
     await both.stop()
-    command = module("rotor.cli", "dev", "benchmarks.workflows", "--port", str(stage.port), "--no-reload")
+    command = module("rotor.cli", "dev", "benchmarks.workflows:functions", "--port", str(stage.port), "--no-reload")
     await stage.program("rotor dev", command).says("Ready on")
     under_dev = await repeated(stage)
     return [
