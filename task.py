@@ -42,6 +42,7 @@ CHECKS = (
     *(f"mypy --config-file= --strict src/rotor/templates/{name}" for name in TEMPLATES),
     "pyright tests/typing/accepted.py",
     "lint-imports --no-cache",
+    "mkdocs build --strict --quiet --config-file website/mkdocs.yml",
     "pytest",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -120,7 +121,7 @@ def test() -> int:
         results.append((check, code, time.monotonic() - began))
     print("\n=== summary")
     for check, code, seconds in results:
-        print(f"{'ok    ' if code == 0 else 'FAILED'}  {check:<34} {seconds:6.1f} s")
+        print(f"{'ok    ' if code == 0 else 'FAILED'}  {check:<63} {seconds:6.1f} s")
     return 1 if any(code for _, code, _ in results) else 0
 
 

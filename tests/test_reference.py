@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pydoc
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,12 +17,13 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
 import rotor
-from rotor import errors, limits, telemetry
+from rotor import errors, limits, telemetry, testing
 from rotor.api.app import DECLARED
 from rotor.api.problems import kinds, problem
 from rotor.cli.main import commands
 from rotor.engine.backoff import delay
 from rotor.protocol import messages
+from rotor.sdk import resources
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
 from rotor.store.runs import RunWithSteps
@@ -158,6 +160,45 @@ def test_every_public_name_is_described_somewhere() -> None:
     text = page("reference/steps.md") + page("start/quickstart.md") + page("reference/errors.md")
     typing_only = {"Function", "EventTrigger", "CronTrigger", "NewEvent"}
     assert [name for name in rotor.__all__ if name not in typing_only and not re.search(rf"\b{name}\b", text)] == []
+
+
+def documented() -> dict[str, Any]:
+    """What the page of the Python API shows, by its path."""
+    paths = re.findall(r"^::: (\S+)$", page("reference/python.md"), re.MULTILINE)
+    return {path: pydoc.locate(path) for path in paths}
+
+
+def test_the_python_api_is_shown_whole() -> None:
+    shown_paths = set(documented())
+    exported = {f"rotor.{name}" for name in rotor.__all__} | {f"rotor.testing.{name}" for name in testing.__all__}
+    assert exported | {"rotor.errors"} <= shown_paths
+    returned = {f"rotor.sdk.resources.{name}" for name in resources.__all__ if name != "NewEvent"}
+    assert returned <= shown_paths
+
+
+def public_callables() -> Iterator[tuple[str, Any]]:
+    """Each function, class, method and property of the Python API."""
+    things = {**documented(), **{f"rotor.errors.{name}": getattr(errors, name) for name in errors.__all__}}
+    for path, thing in things.items():
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            yield path, thing
+        if inspect.isclass(thing):
+            own = ((name, value) for name, value in vars(thing).items() if not name.startswith("_"))
+            yield from (
+                (f"{path}.{name}", one) for name, one in own if inspect.isfunction(one) or isinstance(one, property)
+            )
+
+
+@pytest.mark.parametrize(
+    ("path", "thing"), list(public_callables()), ids=lambda one: one if isinstance(one, str) else ""
+)
+def test_a_docstring_tells_what_each_parameter_is(path: str, thing: Any) -> None:
+    told = thing.__doc__ or ""
+    assert told
+    if not inspect.isfunction(thing) or told.startswith("See `"):  # as its awaited twin
+        return
+    evident = {"self", "id", "args", "run_id", "event_id", "function_id", "message"}
+    assert [name for name in inspect.signature(thing).parameters if name not in evident and name not in told] == []
 
 
 def test_every_error_is_listed() -> None:

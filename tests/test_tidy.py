@@ -28,7 +28,7 @@ def shown(path: Path) -> str:
 
 
 SOURCES = files(SOURCE)
-FOLDERS = ("tests", "examples", "benchmarks")
+FOLDERS = ("tests", "examples", "benchmarks", "website")
 EVERYTHING = [*SOURCES, *(path for folder in FOLDERS for path in files(ROOT / folder)), ROOT / "task.py"]
 
 

@@ -69,7 +69,11 @@ class Runs:
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Page[Run]:
-        """One page of runs, newest first; ask for the next with `cursor=page.next_cursor`."""
+        """One page of runs, newest first; ask for the next with `cursor=page.next_cursor`.
+
+        Those of one `function_id`, in one `status`, started by one `event_id`, created at or after `since` and before
+        `until` (aware datetimes or RFC 3339 text). `limit` is how many a page has: up to 200, and 50 unless given.
+        """
         query = {"function_id": function_id, "status": status, "event_id": event_id, "since": since, "until": until}
         return await self._api.get(Page[Run], "/v1/runs", {**query, "cursor": cursor, "limit": limit})
 
@@ -155,7 +159,7 @@ class Functions:
         return await self._api.get(FunctionRecord, _path("functions", function_id))
 
     async def list(self, *, cursor: str | None = None, limit: int | None = None) -> Page[FunctionRecord]:
-        """One page of the registered functions."""
+        """One page of the registered functions, of `limit` at most; the next with `cursor=page.next_cursor`."""
         return await self._api.get(Page[FunctionRecord], "/v1/functions", {"cursor": cursor, "limit": limit})
 
     async def delete(self, function_id: str) -> None:
@@ -178,7 +182,7 @@ class Apps:
         self._api = api
 
     async def register(self, manifest: Manifest) -> list[str]:
-        """Register the functions of an app at its `serve_url`; their ids. Doing it again changes nothing."""
+        """Register the functions of `manifest` at its `serve_url`; their ids. Doing it again changes nothing."""
         await self._api.call("POST", "/v1/apps", body=json.encode(manifest))
         return [function.id for function in manifest.functions]
 
@@ -207,7 +211,7 @@ class Rotor:
     async def send(
         self, name: str, data: Any = None, *, id: str | None = None, ts: datetime | str | int | None = None
     ) -> str:
-        """Send an event and return its id, once it is durable.
+        """Send an event `name` and return its id, once it is durable.
 
         `data` is anything that JSON holds, or a dataclass, pydantic model and the like. The same `id` a second time
         starts nothing again. `ts` in the future defers the event (an aware datetime, RFC 3339 text, or epoch
@@ -234,7 +238,7 @@ class Rotor:
         )
 
     async def complete_signal(self, signal_id: str, data: Any = None) -> Completion:
-        """Complete a signal with `data`: delivered to the run that waits for it, or kept until one does.
+        """Complete the signal `signal_id` with `data`: delivered to the run that waits for it, or kept until one does.
 
         Raises `ApiError` 409 where it was completed before.
         """

@@ -176,7 +176,8 @@ class Step:
     async def wait_for_signal(self, id: str, *, signal: str, timeout: Duration, data_type: Any = None) -> Any:
         """The data with which `signal` is completed, now or earlier. Signal ids are unique in a workspace.
 
-        Raises `SignalTimeoutError`, and `SignalConflictError` where another run waits for the same id.
+        The data is validated into `data_type`. Raises `SignalTimeoutError`, and `SignalConflictError` where another run
+        waits for the same id.
 
             approval = await ctx.step.wait_for_signal("gate", signal=f"approval-{ctx.run_id}", timeout="48h")
         """
@@ -194,7 +195,7 @@ class Step:
     async def invoke(
         self, id: str, *, workflow: str | Function[Any, Any], data: object = None, timeout: Duration
     ) -> InvokeResult[Any]:
-        """Start a run of another workflow, by its id or its function, and wait for its result.
+        """Start a run of another workflow, by its id or its function, with `data`, and wait for its result.
 
         Raises `WorkflowFailedError`, `WorkflowTimeoutError` (the child is then cancelled), `WorkflowCancelledError` and
         `UnknownFunctionError`.
@@ -222,7 +223,8 @@ class Step:
 
             await ctx.step.send_event("tell", name="contact.scored", data={"score": 7})
 
-        `ts` in the future defers it.
+        `ts` in the future defers it. `event_id` is the event's own id, under which a second event starts nothing;
+        unless given it is made of the run and the step.
         """
         step = f"step.send_event({id!r})"
         step_arguments.name(step, "name", name, "the name of an event")

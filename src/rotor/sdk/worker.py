@@ -76,7 +76,7 @@ def connect(
     `url` and `api_key` default to `ROTOR_URL` and `ROTOR_API_KEY`. `slots` is how many runs it takes at once; a
     sleeping or waiting run takes none. `parked_max` bounds the waiting runs whose bodies it keeps in memory so that
     they go on quickly. `threads` bounds the sync step bodies that run at once. `grace_seconds` is how long the runs in
-    hand may go on after `stop`.
+    hand may go on after `stop`. `name` is how server and dashboard call it: host and process id unless given.
 
         worker = connect([welcome], slots=200)
         asyncio.run(worker.run())

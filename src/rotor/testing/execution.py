@@ -83,7 +83,7 @@ def execute_sync(
     children: Mapping[str, Any] | None = None,
     happens: Sequence[Happening] = (),
 ) -> Execution:
-    """`execute`, for a test without an event loop.
+    """`execute` of the same `function`, `data`, `results`, `children` and `happens`, in a test without an event loop.
 
     execution = execute_sync(welcome, {"email": "ada@example.com"}, results={"greet": "hello"})
     """

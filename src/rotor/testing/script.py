@@ -31,12 +31,12 @@ class Happening:
 
 
 def event(name: str, data: Any = None, *, after: str | float | timedelta = 0) -> Happening:
-    """An event `name` that is sent `after` the start of the run: a duration, as `step.sleep` takes it."""
+    """An event `name` with `data`, sent `after` the start of the run: a duration, as `step.sleep` takes it."""
     return Happening(f"event:{name}", data, parse_duration(after))
 
 
 def signal(signal_id: str, data: Any = None, *, after: str | float | timedelta = 0) -> Happening:
-    """A completion of the signal `signal_id` that is posted `after` the start of the run."""
+    """A completion of the signal `signal_id` with `data`, posted `after` the start of the run."""
     return Happening(f"signal:{signal_id}", data, parse_duration(after))
 
 

@@ -54,7 +54,7 @@ def serve_workflow(
     commas). `serve_url` is the address at which the server reaches the path, where it is not the one that a PUT names
     or comes to. `dev` admits requests without a signature where there is no key (environment: `ROTOR_DEV=1`): for your
     own machine only. `api_key` and `base_url` are the client's (`Rotor`), used to register. `threads` bounds the sync
-    step bodies that run at once.
+    step bodies that run at once, `body_bytes_max` the size of an invocation.
 
     Raises `ConfigError` without a signing key, and for an app that it cannot recognise.
     """
