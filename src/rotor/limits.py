@@ -49,6 +49,12 @@ COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 WORKER_SLOTS: Final = 10_000
 STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""
+RUNS_LOOKED_AT: Final = 20_000
+"""Runs that are looked at to fill one page of a filtered list; the page after it goes on from there."""
+RUNS_SEARCHED: Final = 5_000
+"""Runs in whose payloads one page of a search looks for a text."""
+SEARCH_BYTES: Final = 32 * 1024 * 1024
+"""Payloads in which one page of a search looks."""
 SIGNAL_KEPT: Final = timedelta(hours=24)
 
 # When a worker or an app is given up

@@ -253,7 +253,7 @@ async def test_runs_are_listed_by_function_status_event_and_page(server: Server,
         shown = (await visitor.get(f"/dashboard?{query}")).text
         assert str(other) in shown
         assert str(wanted[59]) not in shown
-    found = await visitor.get(f"/dashboard?event={other}")
+    found = await visitor.get(f"/dashboard?q={other}")
     assert (found.status, found.headers["location"]) == (303, f"/dashboard/runs/{other}")
 
 

@@ -44,6 +44,9 @@ class NoInvoker:
     def alive(self) -> list[Any]:
         return []
 
+    def take_calls(self) -> dict[Any, bool]:
+        return {}
+
 
 async def keep(store: Store, workers: Workers) -> None:
     await Keeper(store, workers, NoInvoker()).tick()  # type: ignore[arg-type]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from starlette.responses import RedirectResponse, Response
 
 from rotor import telemetry
 from rotor.dashboard.door import Visit
 from rotor.dashboard.run_page import run_id_of
+from rotor.dashboard.templating import event_path, function_path
 from rotor.errors import PayloadError
 from rotor.protocol import json
 from rotor.protocol.json import Raw
@@ -17,7 +16,7 @@ from rotor.store.checks import CANCEL_RUN, event_name_problem, name_problem
 from rotor.store.intake import NewEvent
 from rotor.store.problems import Invalid
 
-__all__ = ["cancel", "complete_signal", "pause", "replay", "resume", "send_event"]
+__all__ = ["cancel", "complete_signal", "complete_waiting", "pause", "replay", "resume", "send_event"]
 
 
 async def cancel(visit: Visit) -> Response:
@@ -34,23 +33,32 @@ async def replay(visit: Visit) -> Response:
 
 async def complete_signal(visit: Visit) -> Response:
     run_id = run_id_of(visit.request.path_params["run_id"])
+    await _complete(visit)
+    return RedirectResponse(f"/dashboard/runs/{run_id}", 303)
+
+
+async def complete_waiting(visit: Visit) -> Response:
+    await _complete(visit)
+    return RedirectResponse("/dashboard/waiting", 303)
+
+
+async def _complete(visit: Visit) -> None:
     signal_id = visit.form.get("signal", "")
     problem = name_problem(signal_id)
     if problem:
         raise Invalid([("signal", problem)])
     await signals.complete(visit.store, visit.workspace_id, signal_id, _data(visit))
-    return RedirectResponse(f"/dashboard/runs/{run_id}", 303)
 
 
 async def pause(visit: Visit) -> Response:
-    await functions.pause(visit.store.database, visit.workspace_id, _function_id(visit))
-    return RedirectResponse("/dashboard/functions", 303)
+    function = await functions.pause(visit.store.database, visit.workspace_id, _function_id(visit))
+    return RedirectResponse(function_path(function.id), 303)
 
 
 async def resume(visit: Visit) -> Response:
-    await functions.resume(visit.store.database, visit.workspace_id, _function_id(visit))
+    function = await functions.resume(visit.store.database, visit.workspace_id, _function_id(visit))
     visit.store.changes.queued.set()
-    return RedirectResponse("/dashboard/functions", 303)
+    return RedirectResponse(function_path(function.id), 303)
 
 
 async def send_event(visit: Visit) -> Response:
@@ -62,7 +70,7 @@ async def send_event(visit: Visit) -> Response:
         raise Invalid([("name", problem)])
     (event_id,) = await visit.store.intake.accept(visit.workspace_id, [NewEvent(name, Raw(_data(visit)))])
     telemetry.EVENTS.inc()
-    return RedirectResponse(f"/dashboard/events/{quote(event_id, safe='')}", 303)
+    return RedirectResponse(event_path(event_id), 303)
 
 
 def _function_id(visit: Visit) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rotor.dashboard import actions, pages, run_page
-from rotor.dashboard.door import Door, Handler
-from rotor.dashboard.live import Live
+from rotor.dashboard import actions, events, functions, overview, run_page, runs, waiting, workers
+from rotor.dashboard.door import Door, Handler, Visit
+from rotor.dashboard.live import Live, View
 from rotor.dashboard.templating import STATIC, asset
 from rotor.store.scopes import Scope
 from rotor.store.store import Store
 
 __all__ = ["Dashboard"]
+
+Look = Callable[[Visit], Awaitable[View]]
 
 
 class Dashboard:
@@ -31,17 +34,28 @@ class Dashboard:
     def routes(self) -> list[BaseRoute]:
         opens, live = self._door.opens, self.live
         shown: dict[str, Handler] = {
-            "": pages.run_list,
-            "/live": partial(pages.run_list_live, streams=live),
+            "": runs.show,
+            "/live": partial(runs.live, streams=live),
             "/runs/{run_id}": run_page.show,
             "/runs/{run_id}/live": partial(run_page.live, streams=live),
-            "/functions": pages.function_list,
-            "/events/{event_id:path}": pages.event,
+            "/overview": _page("overview.html", overview.look),
+            "/live/overview": _stream(overview.look, live),
+            "/functions": functions.show_list,
+            "/functions/{function_id:path}": _page("function.html", functions.look),
+            "/live/functions/{function_id:path}": _stream(functions.look, live),
+            "/events": events.show_list,
+            "/events/{event_id:path}": events.show,
+            "/live/events": _stream(events.look, live),
+            "/waiting": _page("waiting.html", waiting.look),
+            "/live/waiting": _stream(waiting.look, live),
+            "/workers": _page("workers.html", workers.look),
+            "/live/workers": _stream(workers.look, live),
         }
         done: dict[str, tuple[Handler, Scope | None]] = {
             "/runs/{run_id}/cancel": (actions.cancel, "operate"),
             "/runs/{run_id}/replay": (actions.replay, "operate"),
             "/runs/{run_id}/signal": (actions.complete_signal, "send"),
+            "/waiting/complete": (actions.complete_waiting, "send"),
             "/functions/pause": (actions.pause, "operate"),
             "/functions/resume": (actions.resume, "operate"),
             "/functions/send": (actions.send_event, "send"),
@@ -54,6 +68,21 @@ class Dashboard:
             *(Route(f"/dashboard{path}", opens(handler, "read"), methods=["GET"]) for path, handler in shown.items()),
             *(Route(f"/dashboard{path}", opens(*how), methods=["POST"]) for path, how in done.items()),
         ]
+
+
+def _page(template: str, look: Look) -> Handler:
+    """A page whose parts are those of a view."""
+
+    async def show(visit: Visit) -> Response:
+        view = await look(visit)
+        return visit.page(template, **view.draw())
+
+    return show
+
+
+def _stream(look: Look, streams: Live) -> Handler:
+    """The same parts again whenever they look different."""
+    return lambda visit: streams.follow(partial(look, visit))
 
 
 async def static(request: Request) -> Response:

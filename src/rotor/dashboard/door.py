@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.requests import Request
@@ -69,6 +70,11 @@ class Visit:
     def may(self, scope: Scope) -> bool:
         """Whether to offer what needs `scope`."""
         return self.caller.may(scope)
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        now: datetime = await self.store.database.fetchval("read_clock")
+        return now
 
     def page(self, template: str, **values: object) -> Response:
         return HTMLResponse(self.part(template, theme=theme_of(self.request), **values))
@@ -185,7 +191,7 @@ class Door:
 
 
 def _to_login(request: Request) -> Response:
-    if request.method != "GET" or request.url.path.endswith("/live"):
+    if request.method != "GET" or "/live" in request.url.path:
         return _problem(request, 401, "Log in first.")
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/dashboard/login?next={quote(here, safe='')}", 303)

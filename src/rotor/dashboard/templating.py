@@ -6,6 +6,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from rotor.dashboard import words
 from rotor.dashboard.graph import OPS
 
-__all__ = ["STATIC", "asset", "render"]
+__all__ = ["STATIC", "asset", "event_path", "function_path", "render"]
 
 STATIC = {
     "dashboard.css": "text/css",
@@ -37,6 +38,16 @@ def asset_url(name: str) -> str:
     return f"/dashboard/static/{hashlib.sha256(asset(name)).hexdigest()[:12]}/{name}"
 
 
+def event_path(event_id: str) -> str:
+    """The address of an event's page."""
+    return f"/dashboard/events/{quote(event_id, safe='')}"
+
+
+def function_path(function_id: str) -> str:
+    """The address of a function's page."""
+    return f"/dashboard/functions/{quote(function_id, safe='')}"
+
+
 def render(template: str, **values: Any) -> Markup:
     """The text of a template, ready to stand in another."""
     return Markup(_environment().get_template(template).render(**values))  # noqa: S704 - escaped by the template
@@ -53,11 +64,15 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["duration"] = words.duration
     environment.filters["instant"] = words.instant
+    environment.filters["minute"] = words.minute
     environment.filters["pretty"] = words.pretty
     environment.filters["byte_size"] = words.byte_size
     environment.filters["milliseconds"] = lambda at: round(at.timestamp() * 1000)
     environment.filters["spoken"] = lambda name: name.replace("_", " ")
+    environment.filters["beginning"] = words.beginning
     environment.globals["asset_url"] = asset_url
+    environment.globals["event_path"] = event_path
+    environment.globals["function_path"] = function_path
     environment.globals["waits_for"] = words.waits_for
     environment.globals["match_text"] = words.match_text
     environment.globals["OPS"] = OPS

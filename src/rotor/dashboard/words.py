@@ -8,8 +8,9 @@ from datetime import datetime
 import msgspec
 
 from rotor.store.outlines import Beginning, RunOutline, StepOutline
+from rotor.store.waiting import Deadline
 
-__all__ = ["beginning", "byte_size", "duration", "instant", "match_text", "pretty", "reason", "waits_for"]
+__all__ = ["beginning", "byte_size", "duration", "instant", "match_text", "minute", "pretty", "reason", "waits_for"]
 
 ONE_LINE = 40
 
@@ -37,6 +38,11 @@ def instant(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
+def minute(at: datetime) -> str:
+    """A time of UTC, to the minute."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
 def byte_size(count: int) -> str:
     if count < 1024:
         return f"{count} B"
@@ -61,7 +67,7 @@ def cut(text: str, characters_max: int) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
-def waits_for(step: StepOutline) -> str:
+def waits_for(step: StepOutline | Deadline) -> str:
     """What a step waits or waited for."""
     kind, _, name = (step.waits_for or "").partition(":")
     if kind == "event":

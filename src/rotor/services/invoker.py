@@ -74,6 +74,8 @@ class Invoker:
         """By serve_url: how many invocations in a row found nobody."""
         self._unanswered: set[UUID] = set()
         """Runs that may have begun where nobody answered: asked to say so the next time."""
+        self._calls: dict[tuple[int, str], bool] = {}
+        """By workspace and serve_url: whether the last call was answered; what was called since they were taken."""
 
     @property
     def free_slots(self) -> int:
@@ -82,6 +84,11 @@ class Invoker:
     def alive(self) -> list[UUID]:
         """The leases of the invocations in flight."""
         return list(self._in_flight)
+
+    def take_calls(self) -> dict[tuple[int, str], bool]:
+        """By workspace and serve_url, of the calls since this was asked before: whether the last was answered."""
+        calls, self._calls = self._calls, {}
+        return calls
 
     def start(self, claimed: ClaimedInvocation) -> None:
         """Invoke a claimed run in the background."""
@@ -116,8 +123,10 @@ class Invoker:
 
     async def _invoke(self, claimed: ClaimedInvocation) -> None:
         run_id = UUID(claimed.start.run_id)
+        app = (claimed.workspace_id, claimed.serve_url)
         try:
             result = await self._post(claimed)
+            self._calls[app] = True
             self._unreached.pop(claimed.serve_url, None)
             self._unanswered.discard(run_id)
             await self._record(claimed, result.messages)
@@ -130,8 +139,10 @@ class Invoker:
                     extra=_told(claimed),
                 )
         except UnreachedError as error:
+            self._calls[app] = False
             await self._not_begun(claimed, error)
         except UnansweredError as error:
+            self._calls[app] = False
             if await leases.has_begun(self._store.database, claimed.lease_id):
                 await self._lost(claimed, error)
             else:

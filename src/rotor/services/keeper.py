@@ -1,4 +1,7 @@
-"""Keeps the leases of holders that are alive: workers heard lately, invocations in flight. The others run out."""
+"""Keeps the leases of holders that are alive: workers heard lately, invocations in flight. The others run out.
+
+What people see of workers is their leases; of apps that were called, it keeps whether they answered.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from rotor.services.loop import Loop
 from rotor.services.workers import Workers
 from rotor.store import leases
 from rotor.store.store import Store
+from rotor.store.workers import note_calls
 
 __all__ = ["Keeper"]
 
@@ -29,4 +33,6 @@ class Keeper(Loop):
         if workers or invocations:
             kept = await leases.extend(self._store.database, [*workers, *invocations])
         self._workers.cut_off(set(workers) - kept)
+        if calls := self._invoker.take_calls():
+            await note_calls(self._store.database, calls)
         return limits.HEARTBEAT.total_seconds()

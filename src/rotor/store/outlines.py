@@ -5,20 +5,17 @@ What is drawn again at each change must cost the same however large the payloads
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from rotor import limits
 from rotor.protocol.messages import RunStatus, StepOp, StepStatus
 from rotor.store.database import Database, Record
-from rotor.store.pages import Page, decode_cursor, encode_cursor
 from rotor.store.problems import NotFound
-from rotor.store.runs import Failure, RunPlace
+from rotor.store.runs import Failure
 
-__all__ = ["Beginning", "RunLine", "RunOutline", "StepOutline", "get_run", "get_step", "latest_runs", "page", "steps"]
+__all__ = ["Beginning", "RunOutline", "StepOutline", "get_run", "get_step", "steps"]
 
 ERROR_BYTES = 4 * 1024 * 1024
 
@@ -32,22 +29,6 @@ class Beginning(msgspec.Struct, frozen=True):
     @property
     def is_whole(self) -> bool:
         return len(self.head) == self.bytes_total
-
-
-class RunLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in a list."""
-
-    id: UUID
-    function_id: str
-    status: RunStatus
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    attempt: int = 0
-    event_id: str = ""
-    event_name: str | None = None
-    parent_run_id: UUID | None = None
-    replay_of: UUID | None = None
 
 
 class RunOutline(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,41 +85,6 @@ class StepOutline(msgspec.Struct, frozen=True, kw_only=True):
     """While it waits for an event: path to value, as JSON."""
     expression: str | None
     """While it waits for an event: the CEL that must hold as well."""
-
-
-async def page(
-    database: Database,
-    workspace_id: int,
-    *,
-    function_id: str | None = None,
-    event_id: str | None = None,
-    status: RunStatus | None = None,
-    cursor: str | None = None,
-    items_max: int = limits.PAGE_ITEMS,
-) -> Page[RunLine]:
-    """Runs, newest first. Raises `Invalid` for a cursor that is none of ours."""
-    place = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
-    arguments = (status, *place, items_max + 1)
-    own = database.of(workspace_id)
-    if event_id is not None:
-        rows = await own.fetch("list_run_outlines_of_event", *arguments, event_id, function_id)
-    elif function_id is not None:
-        rows = await own.fetch("list_run_outlines_of_function", *arguments, function_id)
-    else:
-        rows = await own.fetch("list_run_outlines", *arguments)
-    items = [RunLine(**row) for row in rows[:items_max]]
-    more = len(rows) > items_max
-    return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)
-
-
-async def latest_runs(
-    database: Database, workspace_id: int, function_ids: Sequence[str], *, runs_max: int
-) -> dict[str, list[RunLine]]:
-    """The latest runs of each function, newest first."""
-    found: dict[str, list[RunLine]] = {function_id: [] for function_id in function_ids}
-    for row in await database.of(workspace_id).fetch("list_latest_runs", list(function_ids), runs_max):
-        found[row["function_id"]].append(RunLine(**row))
-    return found
 
 
 async def get_run(database: Database, workspace_id: int, run_id: UUID, *, payload_bytes: int) -> RunOutline:

@@ -73,7 +73,7 @@ ACROSS: dict[str, frozenset[str]] = {
         {"take_leases", "read_lost_runs", "read_orphans", "read_undelivered_signals"}
     ),
     "a loop forgets what is old in any workspace": frozenset(
-        {"prune_runs", "prune_run_logs", "prune_events", "prune_signals"}
+        {"prune_runs", "prune_run_logs", "prune_events", "prune_signals", "prune_app_calls"}
     ),
 }
 """Which statements heed no workspace, by the reason."""

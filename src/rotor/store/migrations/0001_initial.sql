@@ -118,6 +118,15 @@ CREATE TABLE leases (
     taken_at      timestamptz                 -- it ran out, and its runs are being given to others: it cannot be kept any more
 );
 
+-- Apps that are called over HTTP: when each answered last, and since when it is not reached. For people; every server writes of its own calls.
+CREATE TABLE app_calls (
+    workspace_id  bigint NOT NULL,
+    serve_url     text NOT NULL,
+    answered_at   timestamptz,
+    unreached_at  timestamptz,                -- the last call was not answered; NULL: it was
+    PRIMARY KEY (workspace_id, serve_url)
+);
+
 CREATE TABLE runs (
     id                   uuid PRIMARY KEY,
     workspace_id         bigint NOT NULL,
@@ -184,8 +193,8 @@ CREATE TABLE steps (
     CONSTRAINT steps_status CHECK (status IN ('running', 'retrying', 'waiting', 'completed', 'failed', 'cancelled', 'timed_out')),
     CONSTRAINT steps_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled', 'timed_out')) = (ended_at IS NOT NULL))
 ) WITH (fillfactor = 85);
--- One event is taken by one wait of a run.
-CREATE UNIQUE INDEX steps_taken ON steps (run_id, event_id) WHERE event_id IS NOT NULL AND op = 'wait_for_event';
+-- One event is taken by one wait of a run. It leads with the event, for people who ask which runs took it.
+CREATE UNIQUE INDEX steps_taken ON steps (event_id, run_id) WHERE event_id IS NOT NULL AND op = 'wait_for_event';
 
 -- Parked steps: what each waits for. A row is deleted by whoever settles it, under the lock of the run's row.
 CREATE TABLE waits (
@@ -245,6 +254,7 @@ CREATE TABLE signals (
 CREATE INDEX signals_undelivered ON signals (completed_at) WHERE completed_at IS NOT NULL AND run_id IS NOT NULL AND delivered_at IS NULL;
 CREATE INDEX signals_expiry ON signals (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX signals_run ON signals (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX signals_waiting ON signals (workspace_id, run_id DESC, id DESC) WHERE run_id IS NOT NULL AND completed_at IS NULL;
 
 -- Which event names and paths some wait has ever used. Whoever indexes events of a name holds its row FOR SHARE,
 -- whoever adds a path holds it FOR UPDATE: every event is indexed under each path that was there before it.

@@ -1,13 +1,29 @@
--- One page of the runs of one function, newest first, without payloads.
--- $2 status or null, $3 and $4 the run before the page, $5 its size and one, $6 the function.
--- Called by store.outlines for people. Index: runs_function, events_pkey. Locks: none.
-SELECT runs.id, function_id, status, attempt, event_id, events.name AS event_name, created_at, started_at, ended_at,
-       parent_run_id, replay_of
-FROM runs
-LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
-WHERE runs.workspace_id = $1
-  AND ($2::text IS NULL OR status = $2)
-  AND (created_at, runs.id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-  AND function_id = $6
-ORDER BY created_at DESC, runs.id DESC
-LIMIT $5
+-- One page of the runs of one function ($10), newest first, without payloads.
+-- $2 status or null, $3 an event name or null, $4 and $5 created at or after and before, $6 and $7 the run before the page,
+-- $8 how many runs are looked at, $9 the page's size and one. Where that many gave no full page, the last run looked at is the
+-- last row, with is_end.
+-- Called by store.run_lists for people. Index: runs_function, events_pkey. Locks: none.
+WITH looked AS NOT MATERIALIZED (
+    SELECT id, workspace_id, function_id, status, attempt, event_id, created_at, started_at, ended_at, parent_run_id, replay_of
+    FROM runs
+    WHERE workspace_id = $1 AND function_id = $10
+      AND created_at >= coalesce($4::timestamptz, '-infinity')
+      AND created_at < coalesce($5::timestamptz, 'infinity')
+      AND (created_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+    ORDER BY created_at DESC, id DESC
+    LIMIT $8
+), page AS (
+    SELECT looked.*, event.name AS event_name
+    FROM looked
+    LEFT JOIN LATERAL (SELECT name FROM events WHERE events.workspace_id = $1 AND events.id = looked.event_id LIMIT 1) AS event ON true
+    WHERE ($2::text IS NULL OR status = $2)
+      AND ($3::text IS NULL OR event.name = $3)
+    ORDER BY created_at DESC, looked.id DESC
+    LIMIT $9
+)
+SELECT *, false AS is_end FROM page
+UNION ALL
+SELECT *, NULL AS event_name, true AS is_end
+FROM (SELECT * FROM looked OFFSET $8 - 1) AS last_looked
+WHERE (SELECT count(*) FROM page) < $9
+ORDER BY is_end, created_at DESC, id DESC

@@ -1,0 +1,51 @@
+"""The pages of functions: what starts them, how they do, and what people may do with them."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from rotor.dashboard.door import Visit
+from rotor.dashboard.live import View
+from rotor.dashboard.runs import draw_rows
+from rotor.store import figures, functions, run_lists
+from rotor.store.checks import name_problem
+from rotor.store.problems import NotFound
+from rotor.store.run_lists import RunFilters
+
+__all__ = ["look", "show_list"]
+
+FUNCTIONS_PER_PAGE = 50
+LATEST_RUNS = 12
+RUNS_SHOWN = 20
+
+
+async def show_list(visit: Visit) -> Response:
+    database, workspace_id = visit.store.database, visit.workspace_id
+    cursor = visit.request.query_params.get("cursor") or None
+    page = await functions.page(database, workspace_id, cursor=cursor, items_max=FUNCTIONS_PER_PAGE)
+    ids = [function.id for function in page.items]
+    return visit.page(
+        "functions.html",
+        page=page,
+        latest=await run_lists.latest_runs(database, workspace_id, ids, runs_max=LATEST_RUNS),
+        figures=await figures.of_functions(database, workspace_id, ids),
+        now=await visit.now(),
+    )
+
+
+async def look(visit: Visit) -> View:
+    """The function, its figures and its latest runs. Raises `NotFound`."""
+    database, workspace_id = visit.store.database, visit.workspace_id
+    function_id = visit.request.path_params["function_id"]
+    if name_problem(function_id):
+        raise NotFound(f"there is no function {function_id[:64]!r}")
+    function = await functions.get(database, workspace_id, function_id)
+    now = await visit.now()
+    latest = await run_lists.page(database, workspace_id, RunFilters(function_id=function_id), items_max=RUNS_SHOWN)
+    done = (await figures.of_functions(database, workspace_id, [function_id]))[function_id]
+
+    def draw() -> dict[str, str]:
+        head = visit.part("function_head.html", function=function, figures=done, now=now)
+        return {"head": head, "rows": draw_rows(visit, latest, now)}
+
+    return View((function, latest, done), draw)
