@@ -49,7 +49,7 @@ async def test_wait_for_the_first(service: Service, key: str) -> None:
 
 
 async def test_as_completed(service: Service, key: str) -> None:
-    assert await replayed(service, "branches.as-completed", key=key) == [told("b"), "plain", told("a")]
+    assert sorted(await replayed(service, "branches.as-completed", key=key)) == [told("a"), told("b"), "plain"]
     once(service, key, [*branch("a", "b"), "plain", "seen 1", "seen 2", "seen 3"])
 
 

@@ -19,7 +19,7 @@ async def texts(streams: Live, looks: list[View], changes: Changes) -> list[str]
     found = iter([looks[0], *looks])
 
     async def look() -> View:
-        changes.run_changed(run_id)
+        changes.runs_changed([run_id])
         return next(found)
 
     response = await streams.follow(look, run_id)

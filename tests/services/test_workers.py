@@ -25,7 +25,7 @@ async def give_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
     """Start a run and hand it to the worker, as the dispatcher does; its id."""
     await begin(store, function_id)
     connection = worker.connection
-    starts = await claim_runs(
+    (run,) = await claim_runs(
         store.database,
         workspace_id=1,
         lease_id=connection.lease_id,
@@ -33,9 +33,9 @@ async def give_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
         function_ids=[function_id],
         count=1,
     )
-    store.holders.deliver(connection.lease_id, starts)
+    store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
     await worker.hears("start_run", len(worker.all_of("start_run")) + 1)
-    return starts[0].run_id
+    return run.start.run_id
 
 
 class NoInvoker:

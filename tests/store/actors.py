@@ -83,7 +83,7 @@ class Holder:
 
     async def claim(self, *function_ids: str, count: int = 100) -> list[StartRun]:
         """Claim due runs as the dispatcher does."""
-        starts = await claims.claim_runs(
+        claimed = await claims.claim_runs(
             self.store.database,
             workspace_id=self.workspace_id,
             lease_id=self.lease_id,
@@ -91,8 +91,9 @@ class Holder:
             function_ids=function_ids or ["f"],
             count=count,
         )
-        self.store.holders.deliver(self.lease_id, starts)
-        return starts
+        for run in claimed:
+            self.store.holders.start(self.lease_id, run.run_id, run.start, quiet=run.quiet)
+        return [run.start for run in claimed]
 
     async def take(self, function_id: str = "f") -> StartRun:
         """Claim the one run that is due."""

@@ -9,10 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from rotor import limits
-from rotor.engine.arrivals import Cancelled, DeadlineReached, HolderLost
+from rotor.engine.arrivals import Cancelled, DeadlineReached, FromHolder, HolderLost
 from rotor.engine.run import StepKey
-from rotor.protocol.messages import Committed, DropRun, Refused, Settled, StartRun
+from rotor.protocol.messages import CancelRun, Committed, DropRun, Refused, Settled, StartRun
+from rotor.store import leases
+from rotor.store.cancellation import cancel
+from rotor.store.committer import NONE
 from rotor.store.problems import Overloaded
+from rotor.store.progress import divide, write_progress
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, serve
@@ -45,7 +49,7 @@ async def test_steps_of_many_runs_go_into_one_commit(store: Store) -> None:
     runs = [await begin(store) for _ in range(5)]
     holder = await Holder.connect(store)
     await holder.claim()
-    async with locked(store.database, "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE", runs[0]) as other:
+    async with locked(store.database, "SELECT 1 FROM leases FOR UPDATE") as other:
         first = asyncio.create_task(holder.say(messages.done(runs[0], "a")))
         await until_blocked(other)
         rest = [asyncio.create_task(holder.say(messages.done(run, "a"))) for run in runs[1:]]
@@ -149,7 +153,7 @@ async def test_messages_of_one_run_are_written_all_or_none_where_the_queue_is_fu
 async def test_a_write_outlives_the_loss_of_its_connection(store: Store) -> None:
     holder, run_id = await hold(store)
     message = messages.done(run_id, "a")
-    async with locked(store.database, "SELECT 1 FROM runs FOR UPDATE") as other:
+    async with locked(store.database, "SELECT 1 FROM leases FOR UPDATE") as other:
         saying = asyncio.create_task(holder.say(message))
         (blocked,) = await until_blocked(other)
         await other.execute("SELECT pg_terminate_backend($1)", blocked)
@@ -365,3 +369,58 @@ async def test_a_child_of_another_workspaces_function_is_unknown(store: Store) -
     await holder.say(messages.invokes(run_id, "sub", "theirs"))
 
     assert await step_status(store.database, run_id, "sub") == "failed"
+
+
+async def test_results_of_a_run_that_waits_for_nothing_lock_no_run(store: Store) -> None:
+    holder, run_id = await hold(store)
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE"):
+        assert acknowledged(await holder.say(messages.done(run_id, "a"))) != []
+
+
+async def test_results_of_a_run_that_others_may_wake_come_after_those_wakings(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60))
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE") as other:
+        saying = asyncio.create_task(holder.say(messages.done(run_id, "a")))
+        await until_blocked(other)
+    assert acknowledged(await saying) != []
+
+
+async def test_one_step_twice_in_one_batch_is_recorded_once_and_acknowledged_twice(store: Store) -> None:
+    holder, run_id = await hold(store)
+    first, second = messages.done(run_id, "a", 1), messages.done(run_id, "a", 2)
+
+    assert acknowledged(await holder.say(first, second)) == [first.n, second.n]
+    assert (await step_row(store.database, run_id, "a"))["output"] == b"1"
+
+
+async def test_a_run_that_is_to_be_cancelled_is_told_so_with_its_next_result(store: Store, second_store: Store) -> None:
+    holder, run_id = await hold(store)
+    await cancel(second_store, 1, UUID(run_id))
+    answer = await holder.say(messages.done(run_id, "a"))
+
+    assert [type(message) for message in answer] == [Committed, CancelRun]
+    assert await step_status(store.database, run_id, "a") == "completed"
+    await holder.say(messages.completed(run_id))
+    assert await status_of(store.database, run_id) == "cancelled"
+
+
+async def test_the_end_of_a_run_with_a_step_that_still_runs_cancels_that_step(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.started(run_id, "a"))
+    await holder.say(messages.completed(run_id, 7))
+
+    assert (await run_row(store.database, run_id))["output"] == b"7"
+    assert await step_status(store.database, run_id, "a") == "cancelled"
+
+
+async def test_an_earlier_connection_of_a_holder_writes_nothing_the_short_way(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await leases.resume(store.database, 1, holder.lease_id)
+    short, _ = divide([FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, "a"), NONE)], store.holders)
+    progress = await write_progress(store.database, short, store.holders)
+
+    assert (progress.done, progress.left) == ([], short)
+    assert await select(store.database, "SELECT 1 FROM steps") == []

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rotor.engine.arrivals import Cancelled, HolderLost
 from rotor.protocol.messages import DropRun
+from rotor.store import leases
 from rotor.store.cancellation import cancel
 from rotor.store.database import Database
 from rotor.store.doctor import check
@@ -238,15 +239,30 @@ async def test_a_child_that_is_started_as_its_parent_is_cancelled_does_not_stay(
         assert {row["status"] for row in children} <= {"cancelled"}
 
 
+async def lose(store: Store, holder: Holder, run_id: str) -> None:
+    """The holder's lease runs out, and the rescuer takes up its run."""
+    await change(store.database, "UPDATE leases SET expires_at = rotor_now() WHERE id = $1", holder.lease_id)
+    await leases.take_expired(store.database, await store.database.fetchval("read_clock"))
+    await store.committer.submit(HolderLost(UUID(run_id), holder.lease_id))
+
+
+async def test_a_lease_that_ran_out_ends_only_after_what_is_being_written_under_it(store: Store) -> None:
+    holder, run_id = await hold(store)
+    async with locked(store.database, "SELECT 1 FROM leases FOR SHARE") as other:
+        losing = asyncio.create_task(lose(store, holder, run_id))
+        await until_blocked(other)
+        assert await status_of(store.database, run_id) == "running"
+    await losing
+    assert await status_of(store.database, run_id) == "queued"
+
+
 async def test_a_checkpoint_is_written_before_the_lease_is_lost_or_not_at_all(
     store: Store, second_store: Store
 ) -> None:
     for _ in range(TIMES):
         holder, run_id = await hold(store)
         message = messages.done(run_id, "a", 1)
-        answer, _ = await asyncio.gather(
-            holder.say(message), second_store.committer.submit(HolderLost(UUID(run_id), holder.lease_id))
-        )
+        answer, _ = await asyncio.gather(holder.say(message), lose(second_store, holder, run_id))
         recorded = await select(store.database, "SELECT 1 FROM steps WHERE run_id = $1", UUID(run_id))
         assert bool(recorded) == (acknowledged(answer) == [message.n])
         assert recorded or isinstance(answer[0], DropRun)
@@ -255,11 +271,12 @@ async def test_a_checkpoint_is_written_before_the_lease_is_lost_or_not_at_all(
 
 async def test_a_holder_that_lost_the_run_cannot_end_it_for_the_next(store: Store, second_store: Store) -> None:
     holder, run_id = await hold(store)
-    async with locked(store.database, ROW, UUID(run_id)) as other:
+    async with locked(store.database, "SELECT 1 FROM leases FOR UPDATE") as other:
         late = asyncio.create_task(holder.say(messages.done(run_id, "a"), messages.completed(run_id)))
         await until_blocked(other)
         # The rescuer of another server gave the run to another holder before this batch came to read it.
         second = await Holder.connect(second_store)
+        await other.execute("UPDATE leases SET taken_at = rotor_now() WHERE id = $1", holder.lease_id)
         await other.execute("UPDATE runs SET lease_id = $1", second.lease_id)
 
     assert [type(message) for message in await late] == [DropRun]

@@ -40,7 +40,7 @@ class Dispatcher(Loop):
         if not count or not connection.function_ids:
             hungry.add(connection.lease_id)
             return False
-        starts = await claim_runs(
+        claimed = await claim_runs(
             self._store.database,
             workspace_id=connection.workspace_id,
             lease_id=connection.lease_id,
@@ -48,15 +48,14 @@ class Dispatcher(Loop):
             function_ids=connection.function_ids,
             count=count,
         )
-        fit = [start for start in starts if not oversized(start)]
-        # A worker that has come back meanwhile does not hold them, and they are given back as it is welcomed.
-        if fit and self._workers.connections.get(connection.lease_id) is connection:
-            self._store.holders.deliver(connection.lease_id, fit)
-        for start in starts:
-            if oversized(start):
-                await self._fail(connection.workspace_id, start)
+        for run in claimed:
+            if oversized(run.start):
+                await self._fail(connection.workspace_id, run.start)
+            # A worker that has come back meanwhile does not hold it, and it is given back as the worker is welcomed.
+            elif self._workers.connections.get(connection.lease_id) is connection:
+                self._store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
         connection.function_ids.append(connection.function_ids.pop(0))
-        if len(starts) < count:
+        if len(claimed) < count:
             hungry.discard(connection.lease_id)
             return False
         hungry.add(connection.lease_id)

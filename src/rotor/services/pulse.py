@@ -60,7 +60,7 @@ class Pulse(Loop):
         part = list(islice(held, self._from, self._from + limits.BATCH))
         self._from += limits.BATCH
         rows = await self._store.database.fetch(
-            "read_held_news", [run for _, run, _ in part], [told for *_, told in part]
+            "read_held_news", [run_id for _, run_id, _ in part], [told for *_, told in part]
         )
         for row in rows:
             await self._tell(row)

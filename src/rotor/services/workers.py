@@ -204,7 +204,7 @@ class Workers:
         connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
         if (earlier := self.connections.get(lease_id)) is not None:
             earlier.cut_off("its worker has connected again")
-        store.holders.add(lease_id, connection.deliver)
+        store.holders.add(lease_id, connection.deliver, connection=number)
         self.connections[lease_id] = connection
         welcome = Welcome(
             lease_id=str(lease_id),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from uuid import UUID
 
 __all__ = ["PULSE_SECONDS", "Changes"]
@@ -40,10 +41,12 @@ class Changes:
         if seconds <= PULSE_SECONDS:
             asyncio.get_running_loop().call_later(seconds, self.queued.set)
 
-    def run_changed(self, run_id: UUID) -> None:
-        """Wake the streams of one run."""
-        for listener in self._runs.get(run_id, ()):
-            listener.set()
+    def runs_changed(self, run_ids: Iterable[UUID]) -> None:
+        """Wake the streams of these runs."""
+        if self._runs:
+            for run_id in run_ids:
+                for listener in self._runs.get(run_id, ()):
+                    listener.set()
 
     def listen(self, run_id: UUID) -> asyncio.Event:
         """An event that is set at each change of the run, until `unlisten`."""

@@ -14,7 +14,17 @@ from rotor.protocol.messages import Event, Memo, StartRun
 from rotor.store.database import Connection, Database, Record
 from rotor.store.steps import memo_of_row
 
-__all__ = ["ClaimedInvocation", "claim_invocations", "claim_runs"]
+__all__ = ["ClaimedInvocation", "ClaimedRun", "claim_invocations", "claim_runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run for a worker."""
+
+    run_id: UUID
+    start: StartRun
+    quiet: bool
+    """It has no open wait and no counted loss (`rotor.store.progress`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class ClaimedInvocation:
 
 async def claim_runs(
     database: Database, *, workspace_id: int, lease_id: UUID, connection: int, function_ids: Sequence[str], count: int
-) -> list[StartRun]:
+) -> list[ClaimedRun]:
     """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function.
 
     `connection` is the number of the holder's connection: none is claimed once it has come back on another.
@@ -39,7 +49,14 @@ async def claim_runs(
         if not rows:
             return []
         memos = await _memos(transaction, rows, lease_id)
-    return [_start(row, lease_id, memos.get(row["id"], []), resume=row["was_kept_by"] == lease_id) for row in rows]
+    return [_claimed(row, lease_id, memos.get(row["id"], [])) for row in rows]
+
+
+def _claimed(row: Record, lease_id: UUID, memo: list[Memo]) -> ClaimedRun:
+    resume = row["was_kept_by"] == lease_id
+    # Of a body that is kept only the changes are read: other waits may be open.
+    quiet = not row["losses"] and not resume and all(one.status != "waiting" for one in memo)
+    return ClaimedRun(row["id"], _start(row, lease_id, memo, resume=resume), quiet)
 
 
 async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:

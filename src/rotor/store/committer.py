@@ -1,7 +1,8 @@
 """Everything that happens to runs is written here: gathered, decided and committed together, then told to the holders.
 
-One batch is one transaction: lock the runs' rows, read what the decisions need, decide (pure), write. Whoever holds a
-run's row decides alone about its steps and waits, whatever other servers do, so a batch can also simply be tried again.
+Results of steps that nobody else has anything to do with go the short way (`rotor.store.progress`). Of the rest a batch
+is one transaction: lock the runs' rows, read what the decisions need, decide (pure), write. Whoever holds a run's row
+decides alone about its steps and waits, whatever other servers do, so a batch can also simply be tried again.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -40,6 +41,7 @@ from rotor.store.database import Connection, Database
 from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
 from rotor.store.holders import Holders
 from rotor.store.problems import Overloaded
+from rotor.store.progress import Progress, divide, write_progress
 from rotor.store.reading import lock_runs, read_known
 from rotor.store.steps import memo_of_row
 from rotor.store.writing import Written, write
@@ -51,14 +53,16 @@ log = logging.getLogger("rotor.store")
 News = dict[tuple[UUID, UUID], list[Memo]]
 ARRIVAL_BYTES = 500
 """What one weighs without its payload."""
+OPENS_WAIT: Final = (StepParked, StepFailed)
+NONE: Final = UUID(int=0)
+"""The fresh id of what starts nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What came of an arrival: whether it did anything, and what its run's holder is told."""
 
     acted: bool
-    told: list[HolderMessage] = field(default_factory=list)
+    told: Sequence[HolderMessage]
     """Shared by all arrivals of one run in one batch."""
 
 
@@ -102,7 +106,7 @@ class Committer:
             if isinstance(result, BaseException):
                 self._holders.deliver(lease_id, [_refused(message, result)])
 
-        self.commits.put(_from_holder(workspace_id, lease_id, message), done)
+        self.commits.put(self._from_holder(workspace_id, lease_id, message), done)
 
     async def exchange(
         self, workspace_id: int, lease_id: UUID, messages: Sequence[RunMessage], *, can_go_on: bool = True
@@ -111,18 +115,59 @@ class Committer:
 
         With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again.
         """
-        arrivals = [_from_holder(workspace_id, lease_id, message, can_go_on=can_go_on) for message in messages]
+        arrivals = [self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on) for message in messages]
         results = await self.commits.submit_all(arrivals)
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
         if overloaded is not None:
             raise overloaded
-        told: dict[int, list[HolderMessage]] = {}
+        told: dict[int, Sequence[HolderMessage]] = {}
         for message, result in zip(messages, results, strict=True):
-            answer: list[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
+            answer: Sequence[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
             told[id(answer)] = answer
         return [message for answer in told.values() for message in answer]
 
+    def _from_holder(
+        self, workspace_id: int, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True
+    ) -> FromHolder:
+        kind = type(message)
+        if kind in OPENS_WAIT:
+            self._holders.disturb(lease_id, message.run_id)
+        run_id = self._holders.run_id(lease_id, message.run_id)
+        starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
+        return FromHolder(run_id, workspace_id, lease_id, message, uuid7() if starts else NONE, can_go_on)
+
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
+        short, long = divide(arrivals, self._holders)
+        results: dict[int, Result] = {}
+        if short:
+            progress = await write_progress(self._database, short, self._holders)
+            results |= self._tell_progress(progress)
+            long = [*progress.left, *long]
+        if long:
+            results |= await self._decide(long)
+        return [results[id(arrival)] for arrival in arrivals]
+
+    def _tell_progress(self, progress: Progress) -> dict[int, Result]:
+        """Tell holders that what they sent is durable; the results by the identity of their arrivals."""
+        numbers: dict[tuple[UUID, UUID], list[int]] = {}
+        for arrival in progress.done:
+            numbers.setdefault((arrival.lease_id, arrival.run_id), []).append(arrival.message.n)
+        told: dict[tuple[UUID, UUID], Result] = {}
+        by_lease: dict[UUID, list[HolderMessage]] = {}
+        for place, sent in numbers.items():
+            committed = Committed(run_id=str(place[1]), n=sent, group=progress.group)
+            told[place] = Result(acted=True, told=[committed])
+            by_lease.setdefault(place[0], []).append(committed)
+        for lease_id, messages in by_lease.items():
+            self._holders.deliver(lease_id, messages)
+        for lease_id, run_id in numbers:
+            if run_id in progress.ended and self._holders.forget(lease_id, run_id):
+                self._changes.queued.set()
+        self._changes.runs_changed(run_id for _, run_id in numbers)
+        return {id(arrival): told[arrival.lease_id, arrival.run_id] for arrival in progress.done}
+
+    async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
+        """The long way: decide, write, and tell; the results by the identity of their arrivals."""
         async with self._database.transaction() as connection:
             runs = await lock_runs(connection, arrivals)
             known = await read_known(connection, runs, arrivals)
@@ -134,10 +179,10 @@ class Committer:
             written = await write(connection, outcome, signals)
         told = self._tell(outcome, written.group, news)
         self._nudge(outcome, written)
-        return [
-            Result(acted, told.get(place, []) if place else [])
-            for acted, place in zip(outcome.acted, outcome.places, strict=True)
-        ]
+        return {
+            id(arrival): Result(acted, told.get(place, []) if place else [])
+            for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
+        }
 
     async def _news(self, connection: Connection, held: dict[tuple[UUID, UUID], int]) -> News:
         """What another server has settled of runs held here, which their holders have not been told."""
@@ -175,8 +220,7 @@ class Committer:
             self._changes.delivered.set()
         if written.deadline_seconds is not None:
             self._changes.deadline_in(written.deadline_seconds)
-        for run_id in outcome.changed | {key.run_id for key in outcome.steps}:
-            self._changes.run_changed(run_id)
+        self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps})
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
             task = asyncio.create_task(self._cancel_children(cancelled), name="rotor cancel children")
@@ -193,10 +237,6 @@ class Committer:
             await self.submit_all([Cancelled(child) for child in children])
         except Exception as error:
             log.warning("children of cancelled runs are left to the rescuer: %s", type(error).__name__)
-
-
-def _from_holder(workspace_id: int, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True) -> FromHolder:
-    return FromHolder(UUID(message.run_id), workspace_id, lease_id, message, uuid7(), can_go_on)
 
 
 def _weight(arrival: Arrival) -> int:

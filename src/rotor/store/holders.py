@@ -16,58 +16,116 @@ __all__ = ["Holders"]
 Deliver = Callable[[Sequence[HolderMessage]], None]
 
 
+class _Held:
+    """One run, as far as its holder has been told of it."""
+
+    __slots__ = ("quiet", "run_id", "told")
+
+    def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
+        self.run_id = run_id
+        self.told = told
+        """How many of its settled waits the holder knows of; -1: nobody knows."""
+        self.quiet = quiet
+        """It has no open wait and no counted loss, so nobody but its holder has anything to do with it."""
+
+
+class _Holder:
+    """One lease's holder."""
+
+    __slots__ = ("connection", "deliver", "runs")
+
+    def __init__(self, deliver: Deliver, connection: int) -> None:
+        self.deliver = deliver
+        self.connection = connection
+        self.runs: dict[str, _Held] = {}
+
+
 class Holders:
     """The holders connected to this server."""
 
     def __init__(self) -> None:
-        self._deliver: dict[UUID, Deliver] = {}
-        self._told: dict[UUID, dict[str, int]] = {}
+        self._holders: dict[UUID, _Holder] = {}
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
 
-    def add(self, lease_id: UUID, deliver: Deliver) -> None:
-        """`deliver` is called with messages for the holder; it must neither block nor raise."""
-        self._deliver[lease_id] = deliver
-        self._told[lease_id] = {}
+    def add(self, lease_id: UUID, deliver: Deliver, *, connection: int = 1) -> None:
+        """`deliver` is called with messages for the holder; it must neither block nor raise. `connection` counts its
+        connections on this lease."""
+        self._holders[lease_id] = _Holder(deliver, connection)
 
     def remove(self, lease_id: UUID) -> None:
-        self._deliver.pop(lease_id, None)
-        self._told.pop(lease_id, None)
+        self._holders.pop(lease_id, None)
         self.hungry.discard(lease_id)
 
     def __contains__(self, lease_id: UUID) -> bool:
-        return lease_id in self._deliver
+        return lease_id in self._holders
+
+    def connection_of(self, lease_id: UUID) -> int:
+        """The number of the holder's connection."""
+        return self._holders[lease_id].connection
+
+    def run_id(self, lease_id: UUID, run_id: str) -> UUID:
+        """The id of a run as a value: known already for a run held here."""
+        held = self._held(lease_id, run_id)
+        return UUID(run_id) if held is None else held.run_id
+
+    def is_quiet(self, lease_id: UUID, run_id: str) -> bool:
+        """Whether the run is held here and nobody but its holder has anything to do with it."""
+        held = self._held(lease_id, run_id)
+        return held is not None and held.quiet
+
+    def disturb(self, lease_id: UUID, run_id: str) -> None:
+        """The holder opens a wait: from now on others may have to do with the run."""
+        held = self._held(lease_id, run_id)
+        if held is not None:
+            held.quiet = False
 
     def told(self, lease_id: UUID, run_id: UUID) -> int | None:
         """How many settled waits of the run its holder knows of; None where it is not connected here."""
-        return self._told.get(lease_id, {}).get(str(run_id))
+        held = self._held(lease_id, str(run_id))
+        return None if held is None else held.told
+
+    def start(self, lease_id: UUID, run_id: UUID, start: StartRun, *, quiet: bool) -> None:
+        """Hand a run to a holder, if it is connected here."""
+        holder = self._holders.get(lease_id)
+        if holder is not None:
+            holder.runs[start.run_id] = _Held(run_id, start.settled, quiet=quiet)
+            holder.deliver([start])
 
     def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage]) -> None:
         """Tell a holder, if it is connected here."""
-        deliver = self._deliver.get(lease_id)
-        if deliver is None:
+        holder = self._holders.get(lease_id)
+        if holder is None:
             return
-        told = self._told[lease_id]
         for message in messages:
-            if isinstance(message, StartRun | Settled):
-                told[message.run_id] = message.settled
-        deliver(messages)
+            if isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
+                held.told = message.settled
+        holder.deliver(messages)
 
     def forget(self, lease_id: UUID, run_id: UUID) -> bool:
         """The holder has let the run go; return whether it has room for one that waits."""
-        told = self._told.get(lease_id)
-        if told is not None:
-            told.pop(str(run_id), None)
+        holder = self._holders.get(lease_id)
+        if holder is not None:
+            holder.runs.pop(str(run_id), None)
         return lease_id in self.hungry
 
     def expect(self, lease_id: UUID, run_id: UUID) -> None:
         """The holder came back with this run; what it has been told of it is not known."""
-        self._told[lease_id][str(run_id)] = -1
+        self._holders[lease_id].runs[str(run_id)] = _Held(run_id, -1, quiet=False)
 
     def held_by(self, lease_id: UUID) -> int:
         """How many runs a holder has."""
-        return len(self._told.get(lease_id, ()))
+        holder = self._holders.get(lease_id)
+        return 0 if holder is None else len(holder.runs)
 
-    def held(self) -> list[tuple[UUID, str, int]]:
+    def held(self) -> list[tuple[UUID, UUID, int]]:
         """(lease, run, told) of every run held here."""
-        return [(lease, run, told) for lease, runs in self._told.items() for run, told in runs.items()]
+        return [
+            (lease_id, held.run_id, held.told)
+            for lease_id, holder in self._holders.items()
+            for held in holder.runs.values()
+        ]
+
+    def _held(self, lease_id: UUID, run_id: str) -> _Held | None:
+        holder = self._holders.get(lease_id)
+        return None if holder is None else holder.runs.get(run_id)

@@ -95,8 +95,7 @@ class RunLogs:
             )
         except asyncpg.UniqueViolationError:
             raise TryAgain("another server has added to the same log") from None
-        for row in written:
-            self._changes.run_changed(row["run_id"])
+        self._changes.runs_changed(row["run_id"] for row in written)
         return [None] * len(lines)
 
 
