@@ -38,6 +38,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "read_news",
             "read_open_children",
             "put_steps",
+            "put_progress",
             "drop_waits",
             "update_runs",
             "close_steps",
