@@ -204,3 +204,10 @@ async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(c
     answered = await holder.commit(holder.done(1, "a"), holder.done(2, "b\0"), holder.done(3, "c"))
     assert [(message["type"], message["n"]) for message in answered.json] == [("committed", [1, 3]), ("refused", 2)]
     assert [step["id"] for step in await steps(call, holder)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("settled", ["-1", "one", "1" * 10])
+async def test_a_count_of_settled_waits_that_is_none_is_refused(holder: Holder, settled: str) -> None:
+    answered = await holder.commit(holder.done(1, "a"), rotor_settled=settled)
+    assert answered.status == 422
+    assert answered.json["errors"][0]["field"] == "rotor-settled"

@@ -11,8 +11,8 @@ from rotor import limits
 from rotor.services.timers import AGAIN, Timers
 from rotor.store.store import Store
 from tests import messages
-from tests.store.actors import Holder, begin, hold, serve
-from tests.store.tables import status_of, value, waits_of
+from tests.store.actors import Holder, begin, hold, send, serve
+from tests.store.tables import status_of, step_status, value, waits_of
 
 
 async def test_with_nothing_parked_timers_wait_to_be_told(store: Store) -> None:
@@ -92,3 +92,13 @@ async def test_timers_that_get_nowhere_do_not_spin(store: Store, monkeypatch: py
 
     monkeypatch.setattr(store.committer, "submit_all", nothing)
     assert await Timers(store).tick() == AGAIN
+
+
+async def test_a_wait_takes_an_event_that_came_before_its_deadline_and_was_not_looked_at_in_time(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.awaits_event(run_id, "w", "opened", seconds=60), messages.parked(run_id))
+    await send(store, "opened", {"by": "c-1"})
+    store.database.advance(timedelta(seconds=61))
+    await Timers(store).tick()
+
+    assert await step_status(store.database, run_id, "w") == "completed"

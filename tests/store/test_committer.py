@@ -424,3 +424,21 @@ async def test_an_earlier_connection_of_a_holder_writes_nothing_the_short_way(st
 
     assert (progress.done, progress.left) == ([], short)
     assert await select(store.database, "SELECT 1 FROM steps") == []
+
+
+async def test_an_app_is_told_with_each_answer_what_was_settled_since_the_last(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.sleeps(run_id, "nap", 60))
+    store.holders.remove(holder.lease_id)  # nothing is pushed to it
+    await fire_deadlines(second_store, timedelta(seconds=60))
+    answer = await store.committer.exchange(1, holder.lease_id, [messages.done(run_id, "a")], told=0)
+    again = await store.committer.exchange(1, holder.lease_id, [messages.done(run_id, "b")], told=1)
+
+    committed, settled = answer
+    assert isinstance(committed, Committed)
+    assert isinstance(settled, Settled)
+    assert [(memo.id, memo.status) for memo in settled.memo] == [("nap", "completed")]
+    assert settled.memo[0].group < committed.group
+    assert [type(message) for message in again] == [Committed]

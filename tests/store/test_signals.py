@@ -224,3 +224,17 @@ async def test_a_signal_id_of_another_workspace_is_another_signal(store: Store) 
 
     assert await complete(store, 2, "s", b"1") == Completion(None, delivered=False)
     assert await step_status(store.database, run_id, "gate") == "waiting"
+
+
+async def test_early_data_that_is_taken_and_asked_for_again_in_one_commit_is_not_kept_for_a_third(store: Store) -> None:
+    await serve(store, "f")
+    runs = [await begin(store) for _ in range(3)]
+    holder = await Holder.connect(store)
+    await holder.claim()
+    await complete(store, 1, "s", b'"early"')
+    first, second, third = (messages.awaits_signal(run_id, "gate", "s") for run_id in runs)
+    await holder.say(first, second, messages.withdrawn(runs[1], "gate"))
+    await holder.say(third)
+
+    statuses = [await step_status(store.database, run_id, "gate") for run_id in runs]
+    assert statuses == ["completed", "cancelled", "waiting"]

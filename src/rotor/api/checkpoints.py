@@ -43,8 +43,18 @@ async def commit(call: Call) -> Answer:
     messages = call.store.logs.without_lines(workspace_id, frame)
     refusals = [refusal(message, payload_bytes_max=payload_bytes_max) for message in messages]
     kept = [message for message, refused in zip(messages, refusals, strict=True) if refused is None]
-    told = await call.store.committer.exchange(workspace_id, lease_id, kept)
+    told = await call.store.committer.exchange(workspace_id, lease_id, kept, told=_told(call))
     return json_answer([*told, *(refused for refused in refusals if refused is not None)])
+
+
+def _told(call: Call) -> int | None:
+    """How many settled waits the holder knows of."""
+    given = call.headers.get("rotor-settled")
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 9:
+        raise Invalid([("rotor-settled", "is the number of settled waits that the holder knows of")])
+    return int(given)
 
 
 async def _authorised(call: Call, run_id: UUID) -> tuple[int, UUID]:
@@ -75,6 +85,7 @@ OPERATIONS = (
         body_bytes_max=limits.FRAME_BYTES,
         body_limit="FRAME_BYTES",
         headers={
+            "rotor-settled": "How many settled waits the holder was told of; the answer has those since.",
             "webhook-id": "Standard Webhooks: the id of this message.",
             "webhook-timestamp": "Standard Webhooks: when it was signed, in seconds since 1970.",
             "webhook-signature": "Standard Webhooks: `v1,` and the base64 of its HMAC-SHA256.",

@@ -34,6 +34,8 @@ class FromHolder(msgspec.Struct, frozen=True, gc=False):
     """The id of what the message starts or sends, if it does."""
     can_go_on: bool = True
     """The holder is still there to go on with a run that could not be parked."""
+    told: int | None = None
+    """Of how many settled waits the holder knows, as it says; None: the server that it is connected to knows."""
 
 
 class DeadlineReached(msgspec.Struct, frozen=True, gc=False):

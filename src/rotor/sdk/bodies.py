@@ -104,21 +104,20 @@ class Bodies:
         if memo is not None and memo.status == "running" and options.at_most_once:
             memo = await self._report(call, _interrupted(call.id), memo.attempts, options, 0)
         while memo is None or memo.status not in FINAL:
-            attempts = memo.attempts + 1 if memo is not None else 1
+            attempts = 1 if memo is None else memo.attempts + (memo.status != "running")
             await self._calls.admission(call)
             memo = await self._try(call, body, result_type, attempts, options)
         return memo
 
     async def _try(self, call: Call, body: partial[Any], result_type: Any, attempts: int, options: Options) -> Memo:
         if options.at_most_once:
-            self._calls.move(call, "sent")
-            started = {"id": call.id, "index": call.index, "attempts": attempts}
-            self._calls.outbox.send(StepStarted, at_most_once=True, **started)
+            self._calls.report(call, StepStarted, at_most_once=True, attempts=attempts)
             refused = await self._calls.acknowledgement(call)
             if refused is not None:
                 return refused
             await self._calls.admission(call)
         self._calls.move(call, "running")
+        call.attempts = attempts
         began = self._loop.time()
         self._running[call] = (began, attempts)
         if self._announcer is None:
@@ -171,19 +170,19 @@ class Bodies:
         """Send the outcome of a try, and return what the server makes of it."""
         if self._calls.sealed:  # the body ended all the same: the run may be another holder's by now
             raise asyncio.CancelledError
-        self._calls.move(call, "sent")
-        fields = {"id": call.id, "index": call.index, "attempts": attempts, "elapsed_ms": elapsed_ms}
         if isinstance(outcome, _Failure):
-            self._calls.outbox.send(
+            self._calls.report(
+                call,
                 StepFailed,
-                **fields,
+                attempts=attempts,
+                elapsed_ms=elapsed_ms,
                 error=outcome.error,
                 retries=options.retries,
                 retriable=outcome.retriable,
                 retry_after_seconds=outcome.retry_after_seconds,
             )
         else:
-            self._calls.outbox.send(StepDone, **fields, op="run", output=outcome)
+            self._calls.report(call, StepDone, attempts=attempts, elapsed_ms=elapsed_ms, op="run", output=outcome)
         return await self._calls.settlement(call)
 
     def _announce_later(self, seconds: float) -> None:

@@ -22,12 +22,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from rotor import limits
-from rotor.errors import LimitError, NonRetriableError, StepMismatchError
+from rotor.errors import LimitError
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
 from rotor.sdk.branches import Branches, Task
 from rotor.sdk.outbox import Outbox
-from rotor.sdk.place import CurrentStep, place
+from rotor.sdk.misuse import check_id, misplaced, mismatched
+from rotor.sdk.place import place
 from rotor.sdk.replay import FINAL, Key, Order
 
 __all__ = ["Call", "Calls"]
@@ -54,7 +55,20 @@ class _Answer(asyncio.Future[Any]):
 class Call:
     """One use of a step by the body."""
 
-    __slots__ = ("answer", "decoded", "id", "index", "key", "memo", "op", "stage", "task", "untimed")
+    __slots__ = (
+        "answer",
+        "attempts",
+        "decoded",
+        "id",
+        "index",
+        "key",
+        "memo",
+        "op",
+        "sent",
+        "stage",
+        "task",
+        "untimed",
+    )
 
     def __init__(self, id: str, index: int, op: StepOp, task: Task, memo: Memo | None) -> None:
         self.id = id
@@ -65,6 +79,10 @@ class Call:
         self.memo = memo
         """What is recorded of the step, as far as the call knows."""
         self.stage: Stage = "new"
+        self.attempts = 0
+        """Which try of its body runs, or ran last."""
+        self.sent = 0
+        """The number of the message whose acknowledgement it waits for."""
         self.answer: _Answer | None = None
         self.untimed = False
         """Seen to be suspended with no timeout around it."""
@@ -116,8 +134,8 @@ class Calls:
         """
         task = asyncio.current_task()
         if task is None or place.get() is not self.branches:
-            raise _misplaced(id, op)
-        self._check(id, op)
+            raise misplaced(id, op)
+        check_id(id, op)
         if self.sealed:
             return self._open_sealed(id, op, task)
         self.branches.add(task)  # an eager task calls steps before its factory has returned it
@@ -125,7 +143,7 @@ class Calls:
         key = (id, index)
         memo = self._memos.get(key)
         if memo is not None and memo.op != op:
-            raise StepMismatchError(_mismatch(memo, op))
+            raise mismatched(memo, op)
         self._steps += 1
         if self._steps > limits.STEPS_PER_RUN:
             raise LimitError(f"the run has called more than {limits.STEPS_PER_RUN:,} steps (STEPS_PER_RUN)")
@@ -174,6 +192,11 @@ class Calls:
         memo: Memo | None = await self._answer(call)
         return memo
 
+    def report(self, call: Call, kind: type[StepMessage], **fields: Any) -> None:
+        """Tell the server of a step, which then waits for the acknowledgement."""
+        self.move(call, "sent")
+        call.sent = self.outbox.send(kind, id=call.id, index=call.index, **fields).n
+
     def move(self, call: Call, stage: Stage) -> None:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
@@ -207,7 +230,7 @@ class Calls:
         """`messages` are durable since commit `group`."""
         for message in messages:
             call = self.pending.get((message.id, message.index))
-            if call is None or call.stage != "sent":
+            if call is None or call.stage != "sent" or call.sent != message.n:
                 continue
             if isinstance(message, StepDone):
                 self._settle(_done(message), group)
@@ -333,7 +356,7 @@ class Calls:
             self.order.add(memo, group, asked=asked)
         elif call is not None and memo.status == "waiting":
             self.move(call, "waiting")
-        elif call is not None and memo.status == "retrying":
+        elif call is not None and memo.status == "retrying" and memo.attempts >= call.attempts:
             self.move(call, "sent")  # until its body runs again
             self._hand(call, memo)
 
@@ -346,16 +369,6 @@ class Calls:
         if self.replaying and not self._memos and not self.order:
             self.replaying = False
 
-    def _check(self, id: str, op: StepOp) -> None:
-        if not isinstance(id, str) or not id:
-            raise NonRetriableError(f"step.{op} needs an id that is a text and not empty, not {id!r}")
-        if len(id) > limits.ID_CHARACTERS:
-            raise LimitError(
-                f"a step id has {len(id):,} characters; the limit is {limits.ID_CHARACTERS} (ID_CHARACTERS)"
-            )
-        if not id.isascii() and id.encode("utf-8", "replace").decode("utf-8") != id:
-            raise NonRetriableError(f"step id {id!a} has a lone surrogate, which is not Unicode text")
-
 
 def _done(message: StepDone) -> Memo:
     return Memo(
@@ -365,23 +378,4 @@ def _done(message: StepDone) -> Memo:
         status="completed",
         attempts=message.attempts,
         output=message.output,
-    )
-
-
-def _misplaced(id: str, op: StepOp) -> NonRetriableError:
-    here = place.get()
-    if isinstance(here, CurrentStep):
-        return NonRetriableError(
-            f"step.{op}({id!r}) was called inside the body of step {here.id!r}: a step is recorded as a whole. "
-            "Call it in the workflow, after that step"
-        )
-    return NonRetriableError(
-        f"step.{op}({id!r}) was called outside its workflow: call steps in the handler and in the tasks that it starts"
-    )
-
-
-def _mismatch(memo: Memo, op: StepOp) -> str:
-    return (
-        f"step {memo.id!r} (use {memo.index}) was recorded as {memo.op} and is now asked for as {op}: "
-        "the code has changed under a run in flight. Give the new step another id"
     )

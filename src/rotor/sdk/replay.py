@@ -4,6 +4,9 @@ Each commit of the server that settled steps is one *group*. Live or replayed, a
 next one only when the body has come to rest after it. What the body does between two groups depends on nothing but
 the groups before, so it does the same again.
 
+Within a group the results go by step id and index. The order in which the server tells of them live is another one than
+that of its record, and branches that go on in another order would use the same step id in another order.
+
 A group is *complete* when each of its steps has been asked for. A group that stays incomplete at rest belongs to code
 that has changed since: it is let go all the same, and whoever asks later is answered at once.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
 from itertools import groupby
 
 from rotor.protocol.messages import Memo, StepStatus
@@ -29,7 +33,8 @@ class Group:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.memos: deque[Memo] = deque()
+        self.memos: list[tuple[str, int, Memo]] = []
+        """A heap by step id and index."""
         self.missing = 0
         """How many of its steps have not been asked for."""
 
@@ -43,10 +48,11 @@ class Order:
         final = (memo for memo in memos if memo.status in FINAL)
         for number, members in groupby(final, key=lambda memo: memo.group):
             group = Group(number)
-            group.memos.extend(members)
+            group.memos.extend(map(_entry, members))
+            heapify(group.memos)
             group.missing = len(group.memos)
             self._groups.append(group)
-            self._places |= dict.fromkeys(((memo.id, memo.index) for memo in group.memos), group)
+            self._places |= dict.fromkeys(((step_id, index) for step_id, index, _ in group.memos), group)
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -62,7 +68,7 @@ class Order:
     def add(self, memo: Memo, number: int, *, asked: bool) -> None:
         """A step came to its end in commit `number`; 0 stands for now."""
         group = self._group(number)
-        group.memos.append(memo)
+        heappush(group.memos, _entry(memo))
         group.missing += not asked
         self._places[memo.id, memo.index] = group
 
@@ -73,15 +79,15 @@ class Order:
     def release(self) -> list[Memo]:
         """Let the next group go."""
         group = self._groups.popleft()
-        for memo in group.memos:
-            del self._places[memo.id, memo.index]
-        return list(group.memos)
+        for step_id, index, _ in group.memos:
+            del self._places[step_id, index]
+        return [memo for *_, memo in sorted(group.memos)]
 
     def release_one(self) -> list[Memo]:
         """Let the next member of the next group go."""
         group = self._groups[0]
-        memo = group.memos.popleft()
-        del self._places[memo.id, memo.index]
+        step_id, index, memo = heappop(group.memos)
+        del self._places[step_id, index]
         if not group.memos:
             self._groups.popleft()
         return [memo]
@@ -103,3 +109,7 @@ class Order:
         group = Group(number or (self._groups[-1].number if self._groups else 0))
         self._groups.insert(position, group)
         return group
+
+
+def _entry(memo: Memo) -> tuple[str, int, Memo]:
+    return memo.id, memo.index, memo

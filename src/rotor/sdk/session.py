@@ -104,6 +104,11 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
+    def settled(self) -> int:
+        """How many settled waits the server has told of."""
+        return self._settled
+
+    @property
     def unacknowledged(self) -> list[RunMessage]:
         """What has been sent and not been acknowledged, in order: to be sent again after a lost connection."""
         return self._outbox.unacknowledged

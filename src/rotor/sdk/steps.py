@@ -237,8 +237,7 @@ class Step:
             sent_id = event_id or idempotency_key(self._calls.outbox.run_id, id, call.index)
             emission = Emission(name=name, data=payload, id=sent_id, ts=at)
             output = Raw(json.encode(sent_id))
-            self._calls.move(call, "sent")
-            self._calls.outbox.send(StepDone, id=id, index=call.index, op="send_event", output=output, emit=emission)
+            self._calls.report(call, StepDone, op="send_event", output=output, emit=emission)
 
         return sent_outcome(await self._calls.take(id, "send_event", emit))
 

@@ -8,6 +8,7 @@ from rotor import limits
 from rotor.engine.arrivals import DeadlineReached
 from rotor.engine.run import StepKey
 from rotor.services.loop import Loop
+from rotor.store.looks import look_at_waits, oldest_delivery
 from rotor.store.store import Store
 
 __all__ = ["Timers"]
@@ -30,6 +31,7 @@ class Timers(Loop):
         changes.timers_look_at = float("inf")
         waits = await self._store.database.fetch("read_due_waits", limits.BATCH)
         due = [StepKey(wait["run_id"], wait["step_id"], wait["step_index"]) for wait in waits if wait["seconds"] <= 0]
+        await self._look_first([key for key, wait in zip(due, waits, strict=False) if wait["for_event"]])
         acted = await self._store.committer.submit_all([DeadlineReached(key) for key in due])
         if len(due) >= limits.BATCH:
             return 0 if any(acted) else AGAIN
@@ -38,3 +40,9 @@ class Timers(Loop):
         pause = float(waits[-1]["seconds"]) + SOONEST
         changes.timers_look_at = asyncio.get_running_loop().time() + pause
         return pause
+
+    async def _look_first(self, waits: list[StepKey]) -> None:
+        """A wait takes an event that came before its deadline, though nobody has looked at the two so far."""
+        if waits:
+            database = self._store.database
+            await look_at_waits(database, self._store.committer, waits, since=await oldest_delivery(database))

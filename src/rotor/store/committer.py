@@ -22,6 +22,7 @@ from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.decision import Notice
 from rotor.engine.effects import CancelChildren, CancelRun
+from rotor.engine.run import Run
 from rotor.protocol.messages import (
     Committed,
     HolderMessage,
@@ -109,32 +110,48 @@ class Committer:
         self.commits.put(self._from_holder(workspace_id, lease_id, message), done)
 
     async def exchange(
-        self, workspace_id: int, lease_id: UUID, messages: Sequence[RunMessage], *, can_go_on: bool = True
+        self,
+        workspace_id: int,
+        lease_id: UUID,
+        messages: Sequence[RunMessage],
+        *,
+        can_go_on: bool = True,
+        told: int | None = None,
     ) -> list[HolderMessage]:
         """Commit messages of one run's holder over HTTP and return the answer. Raises `Overloaded`.
 
-        With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again.
+        With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again. `told`
+        is how many settled waits it knows of: the answer has those that were settled since, or a race that the body
+        runs would end otherwise on replay.
         """
-        arrivals = [self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on) for message in messages]
+        arrivals = [
+            self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on, told=told) for message in messages
+        ]
         results = await self.commits.submit_all(arrivals)
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
         if overloaded is not None:
             raise overloaded
-        told: dict[int, Sequence[HolderMessage]] = {}
+        answers: dict[int, Sequence[HolderMessage]] = {}
         for message, result in zip(messages, results, strict=True):
             answer: Sequence[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
-            told[id(answer)] = answer
-        return [message for answer in told.values() for message in answer]
+            answers[id(answer)] = answer
+        return [message for answer in answers.values() for message in answer]
 
     def _from_holder(
-        self, workspace_id: int, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True
+        self,
+        workspace_id: int,
+        lease_id: UUID,
+        message: RunMessage,
+        *,
+        can_go_on: bool = True,
+        told: int | None = None,
     ) -> FromHolder:
         kind = type(message)
         if kind in OPENS_WAIT:
             self._holders.disturb(lease_id, message.run_id)
         run_id = self._holders.run_id(lease_id, message.run_id)
         starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
-        return FromHolder(run_id, workspace_id, lease_id, message, uuid7() if starts else NONE, can_go_on)
+        return FromHolder(run_id, workspace_id, lease_id, message, uuid7() if starts else NONE, can_go_on, told)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
         short, long = divide(arrivals, self._holders)
@@ -172,9 +189,7 @@ class Committer:
             runs = await lock_runs(connection, arrivals)
             known = await read_known(connection, runs, arrivals)
             signals = frozenset(known.signals)
-            news = await self._news(
-                connection, {(run.lease_id, run.id): run.settled for run in runs.values() if run.lease_id}
-            )
+            news = await self._news(connection, runs, arrivals)
             outcome = decide_batch(runs, known, arrivals, self._random.random)
             written = await write(connection, outcome, signals)
         told = self._tell(outcome, written.group, news)
@@ -184,9 +199,20 @@ class Committer:
             for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
         }
 
-    async def _news(self, connection: Connection, held: dict[tuple[UUID, UUID], int]) -> News:
-        """What another server has settled of runs held here, which their holders have not been told."""
-        missed = [place for place, settled in held.items() if self._holders.told(*place) not in (None, settled)]
+    async def _news(self, connection: Connection, runs: Mapping[UUID, Run], arrivals: Sequence[Arrival]) -> News:
+        """What was settled of held runs that their holders have not been told: by another server, or while a serve app
+        could not be told."""
+        said = {
+            (arrival.lease_id, arrival.run_id): arrival.told
+            for arrival in arrivals
+            if isinstance(arrival, FromHolder) and arrival.told is not None
+        }
+        held = {(run.lease_id, run.id): run.settled for run in runs.values() if run.lease_id}
+        missed = [
+            place
+            for place, settled in held.items()
+            if said.get(place, self._holders.told(*place)) not in (None, settled)
+        ]
         if not missed:
             return {}
         rows = await connection.fetch("read_news", [run_id for _, run_id in missed])

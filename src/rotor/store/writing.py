@@ -113,12 +113,20 @@ async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> flo
 
 
 async def _write_signals(connection: Connection, outcome: Outcome, known: frozenset[tuple[int, str]]) -> None:
-    """What was last decided of each signal id stands: a step may wait for one that another has just given up."""
-    last = {
-        (effect.workspace_id, effect.signal_id): effect
-        for effect in outcome.effects
-        if isinstance(effect, PutSignal | ReleaseSignal)
-    }
+    """What was last decided of each signal id stands: a step may wait for one that another has just given up.
+
+    Data that a step took before that is written as delivered first, or it would be kept for yet another.
+    """
+    last: dict[tuple[int, str], PutSignal | ReleaseSignal] = {}
+    taken = []
+    for effect in outcome.effects:
+        if isinstance(effect, PutSignal | ReleaseSignal):
+            before = last.get((effect.workspace_id, effect.signal_id))
+            if isinstance(before, PutSignal) and before.delivered:
+                taken.append(before)
+            last[effect.workspace_id, effect.signal_id] = effect
+    if taken:
+        await _update_signals(connection, taken)
     released = [effect for effect in last.values() if isinstance(effect, ReleaseSignal)]
     if released:
         await connection.execute(
@@ -142,16 +150,20 @@ async def _write_signals(connection: Connection, outcome: Outcome, known: frozen
             raise TryAgain
     there = [put for key, put in puts.items() if key in known]
     if there:
-        await connection.execute(
-            "update_signals",
-            [put.workspace_id for put in there],
-            [put.signal_id for put in there],
-            [put.waiter.run_id for put in there],
-            [put.waiter.id for put in there],
-            [put.waiter.index for put in there],
-            [put.delivered for put in there],
-            limits.SIGNAL_KEPT,
-        )
+        await _update_signals(connection, there)
+
+
+async def _update_signals(connection: Connection, puts: Sequence[PutSignal]) -> None:
+    await connection.execute(
+        "update_signals",
+        [put.workspace_id for put in puts],
+        [put.signal_id for put in puts],
+        [put.waiter.run_id for put in puts],
+        [put.waiter.id for put in puts],
+        [put.waiter.index for put in puts],
+        [put.delivered for put in puts],
+        limits.SIGNAL_KEPT,
+    )
 
 
 async def _start_children(connection: Connection, children: Sequence[StartChild], written: Written) -> None:

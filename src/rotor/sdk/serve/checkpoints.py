@@ -36,9 +36,10 @@ class Checkpoints:
         """The hosts that have answered."""
 
     async def post(
-        self, invocation: Invocation, frame: bytes, on_away: Callable[[], None] = lambda: None
+        self, invocation: Invocation, frame: bytes, *, settled: int, on_away: Callable[[], None] = lambda: None
     ) -> list[HolderMessage]:
-        """The server's answer to `frame`. `on_away` is called when it does not answer at once.
+        """The server's answer to `frame`, from a holder that was told of `settled` settled waits. `on_away` is called
+        when it does not answer at once.
 
         Raises `ConnectionLostError` where it cannot be reached after a few quick tries, or for a while if it has been
         reached before; `ApiError` where it refuses.
@@ -52,16 +53,17 @@ class Checkpoints:
             before_sleep=lambda _: on_away(),
             reraise=True,
         )
-        answer: list[HolderMessage] = await attempts(self._post, invocation, frame)
+        answer: list[HolderMessage] = await attempts(self._post, invocation, frame, settled)
         self._reached.add(host)
         return answer
 
-    async def _post(self, invocation: Invocation, frame: bytes) -> list[HolderMessage]:
+    async def _post(self, invocation: Invocation, frame: bytes, settled: int) -> list[HolderMessage]:
         session = await self._sessions.get()
         url, timeout = invocation.checkpoint_url, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
+        headers = {**self._headers(invocation.token, frame), "rotor-settled": str(settled)}
         try:
             async with session.post(
-                url, data=frame, headers=self._headers(invocation.token, frame), timeout=timeout, allow_redirects=False
+                url, data=frame, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError) as error:

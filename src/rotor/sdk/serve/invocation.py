@@ -121,7 +121,7 @@ class HeldRun:
 
     async def _announce(self) -> None:
         with suppress(ConnectionLostError, ApiError):  # out of reach: the run goes as far as it can without
-            await self._checkpoints.post(self._invocation, b"[]")
+            await self._checkpoints.post(self._invocation, b"[]", settled=self.session.settled)
 
     def _note_away(self) -> None:
         self._was_away = True
@@ -138,5 +138,7 @@ class HeldRun:
     async def _post(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         for frame in frames(outgoing, bytes_max=limits.REQUEST_BYTES):
-            for message in await self._checkpoints.post(self._invocation, frame, self._note_away):
+            for message in await self._checkpoints.post(
+                self._invocation, frame, settled=self.session.settled, on_away=self._note_away
+            ):
                 self.session.receive(message)
