@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from rotor.cli import (
+    bench,
     completion,
     dev,
     doctor,
@@ -67,6 +68,7 @@ for command in (
     signal.signal,
     template.template,
     doctor.doctor,
+    bench.bench,
     completion.completion,
 ):
     commands.add_command(command)

@@ -28,7 +28,9 @@ ACROSS: dict[str, frozenset[str]] = {
             "check_invariants",
         }
     ),
-    "about no workspace: the clock, the schema": frozenset({"read_clock", "read_applied_migrations"}),
+    "about no workspace: the clock, the schema, the settings": frozenset(
+        {"read_clock", "read_applied_migrations", "read_durability"}
+    ),
     "the committer's batch, under the locks of its runs, which say whose each is": frozenset(
         {
             "lock_runs",
