@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -13,7 +14,7 @@ import asyncpg
 from benchmarks.harness.figures import WrongError
 from benchmarks.workflows import after
 
-__all__ = ["Ended", "Span", "check_chains", "check_parallel", "ended_runs", "until_status"]
+__all__ = ["Ended", "Span", "check_chain", "check_chains", "check_parallel", "ended_runs", "until_status"]
 
 GIVEN_UP_AFTER_SECONDS = 120
 LOOK_SECONDS = 0.1
@@ -96,11 +97,11 @@ async def ended_runs(rows: asyncpg.Connection[Any], function_id: str, count: int
 async def check_chains(rows: asyncpg.Connection[Any], runs: list[Ended], *, since: float = 0) -> list[list[Span]]:
     """Check runs that are chains of steps; of each run its steps. Raises `WrongError` that says what was wrong."""
     steps = await _steps(rows, since)
-    return [_check_chain(run, steps.get(run.id, {})) for run in runs]
+    return [check_chain(run, steps.get(run.id, {})) for run in runs]
 
 
-async def _steps(rows: asyncpg.Connection[Any], since: float) -> dict[Any, dict[str, asyncpg.Record]]:
-    found: dict[Any, dict[str, asyncpg.Record]] = {}
+async def _steps(rows: asyncpg.Connection[Any], since: float) -> dict[Any, dict[str, dict[str, Any]]]:
+    found: dict[Any, dict[str, dict[str, Any]]] = {}
     for step in await rows.fetch(
         """
         SELECT steps.run_id, steps.id, steps.status, steps.output,
@@ -110,11 +111,12 @@ async def _steps(rows: asyncpg.Connection[Any], since: float) -> dict[Any, dict[
         """,
         since,
     ):
-        found.setdefault(step["run_id"], {})[step["id"]] = step
+        found.setdefault(step["run_id"], {})[step["id"]] = dict(step)
     return found
 
 
-def _check_chain(run: Ended, steps: dict[str, asyncpg.Record]) -> list[Span]:
+def check_chain(run: Ended, steps: Mapping[str, Mapping[str, Any]]) -> list[Span]:
+    """Check one run against the steps on record of it, by their ids."""
     value, committed, spans = run.data["n"], 0.0, []
     for k in range(run.data["steps"]):
         step = steps.get(f"step-{k}")

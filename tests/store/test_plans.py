@@ -1,0 +1,59 @@
+"""Every statement has an index to go by, on a database that was empty when it was planned: such plans are kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from rotor.store.database import Database
+
+QUERIES = files("rotor.store").joinpath("queries")
+LARGE = {"runs", "steps", "waits", "events", "event_values", "signals", "deliveries", "run_logs"}
+SHORT = {"waits_unlooked", "runs_cancelling"}
+"""Partial indexes of what is still to be done: to read one from its begin is the point of it."""
+READS_ALL = {"check_invariants": "rotor doctor checks every run that has not ended"}
+
+
+async def plan(database: Database, text: str) -> dict[str, Any]:
+    """How a server's connection plans a statement, once and for any arguments."""
+    places = max((int(place) for place in re.findall(r"\$(\d+)", text)), default=0)
+    arguments = f"({', '.join(['NULL'] * places)})" if places else ""
+    async with database.connection() as connection:
+        await connection.raw.execute(f"PREPARE planned AS {text}")
+        try:
+            explained = await connection.raw.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE planned {arguments}")
+        finally:
+            await connection.raw.execute("DEALLOCATE planned")
+    found: dict[str, Any] = json.loads(explained)[0]["Plan"]
+    return found
+
+
+def whole_reads(node: dict[str, Any], *, bounded: bool = False) -> Iterator[str]:
+    """Reads of a large table from end to end: no condition that its index serves, and no limit above."""
+    scans = node["Node Type"] in ("Seq Scan", "Index Scan", "Index Only Scan") and node["Relation Name"] in LARGE
+    if scans and not bounded and "Index Cond" not in node and node.get("Index Name") not in SHORT:
+        yield f"{node['Node Type']} of {node['Relation Name']}, {node.get('Index Name', 'no index')}"
+    for below in node.get("Plans", ()):
+        yield from whole_reads(below, bounded=bounded or node["Node Type"] == "Limit")
+
+
+async def test_no_statement_reads_a_large_table_from_end_to_end(database: Database) -> None:
+    found = {
+        entry.name.removesuffix(".sql"): list(whole_reads(await plan(database, entry.read_text(encoding="utf-8"))))
+        for entry in QUERIES.iterdir()
+    }
+
+    assert {name: reads for name, reads in found.items() if reads and name not in READS_ALL} == {}
+
+
+async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(database: Database) -> None:
+    joined = """
+        SELECT steps.run_id, steps.event_id FROM steps
+        JOIN unnest($1::uuid[], $2::text[]) AS wanted (run_id, event_id) USING (run_id, event_id)
+        WHERE steps.op = 'wait_for_event'
+    """
+
+    assert list(whole_reads(await plan(database, joined))) == ["Index Only Scan of steps, steps_taken"]
