@@ -3,6 +3,7 @@
 | info string | what is done |
 |---|---|
 | `python` | run, in the page's namespace |
+| `python theirs` | parsed: the code of another system, shown beside ours |
 | `sh` | each command is run or held against what it calls (`tests/docs/shell.py`) |
 | `json`, `json NAME` | parsed; as the message or frame NAME of the protocol, with no field that it does not have |
 | `cel` | each line is read as a match expression |
@@ -16,6 +17,7 @@ A comment `<!-- invisible-code-block: python` holds checks that a reader does no
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
 import re
@@ -69,6 +71,8 @@ class _Runner:
     def __call__(self, example: Example) -> None:
         text = str(example.parsed)
         match self._language:
+            case "python" if self._name == "theirs":
+                ast.parse(text)
             case "python":
                 run_python(example)
             case "sh":

@@ -86,8 +86,10 @@ class Stage:
     def until(self, run_id: str, step_id: str, status: str = "waiting") -> None:
         """Return when a step of the run has a status."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not any(step.id == step_id and step.status == status for step in self.rotor.runs.get(run_id).steps):
+        while True:
             run = self.rotor.runs.get(run_id)
+            if any(step.id == step_id and step.status == status for step in run.steps):
+                return
             assert time.monotonic() < deadline, f"step {step_id} does not come to {status}: {run}"
             assert not run.ended, f"the run has ended before step {step_id} came to {status}: {run}"
             if not self._skip_sleep(run):
