@@ -7,6 +7,7 @@ import asyncpg
 from rotor.cli import exits
 from rotor.store.database import Database
 from rotor.store.keys import Keys
+from rotor.store.signing_keys import SigningKeys
 from tests.cli.terminal import Outcome, rotor
 
 
@@ -61,6 +62,18 @@ async def test_a_key_is_made_for_a_purpose_and_a_time(dsn: str, database: Databa
         assert refused.code == exits.USAGE
         assert refused.err
     assert len(run("keys", "list", "--json").json["items"]) == 2
+
+
+async def test_the_signing_key_is_rotated_and_the_one_before_stays(dsn: str, database: Database) -> None:
+    def run(*arguments: str) -> Outcome:
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema)
+
+    first = run("keys", "create", "--json").json["signing_key"]
+    second = run("keys", "rotate", "--json").json["signing_key"]
+    assert await SigningKeys(database).of(1) == [second, first]
+    assert "ROTOR_SIGNING_KEY=whsec_" in run("keys", "rotate").out
+    assert first not in await SigningKeys(database).of(1)
+    assert run("keys", "rotate", "--workspace", "nowhere").code == exits.NOT_FOUND
 
 
 async def test_workspaces_are_made_and_listed(dsn: str, database: Database) -> None:

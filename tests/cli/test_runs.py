@@ -83,6 +83,10 @@ def test_a_waiting_run_is_listed_answered_and_watched_to_its_end(dev: RotorDev) 
     assert again.code == exits.FAILED
     assert "completed already" in again.err
 
+    link = client(dev, "signal", "link", "s-9", "--expires-in", "1h").out.strip()
+    assert link.startswith(f"{dev.url}/links/rl_")
+    assert client(dev, "signal", "link", "s-9", "--expires-in", "soon").code == exits.USAGE
+
     watched = client(dev, "runs", "watch", run_id, "--json")
     assert watched.code == 0
     changes = [json.loads(line) for line in watched.out.splitlines()]

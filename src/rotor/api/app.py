@@ -22,6 +22,7 @@ from rotor.api.streams import Streams
 from rotor.store import workspaces
 from rotor.store.keys import Keys
 from rotor.store.recent import Recent
+from rotor.store.signal_links import SignalLinks
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from rotor.store.tokens import Tokens
@@ -58,6 +59,7 @@ def create_app(store: Store, *, settings: ApiSettings, connect: Connect, routes:
         keys=Keys(database),
         signing_keys=signing_keys,
         tokens=Tokens(signing_keys),
+        signal_links=SignalLinks(database),
         streams=Streams(store.changes),
         workspaces=Recent(identify, seconds=3600),
     )

@@ -16,6 +16,7 @@ from rotor.store.keys import Keys
 from rotor.store.problems import NotFound
 from rotor.store.recent import Recent
 from rotor.store.scopes import Caller
+from rotor.store.signal_links import SignalLinks
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from rotor.store.tokens import Tokens
@@ -35,6 +36,7 @@ class Api:
     keys: Keys
     signing_keys: SigningKeys
     tokens: Tokens
+    signal_links: SignalLinks
     streams: Streams
     workspaces: Recent[str, int]
     """Ids of workspaces by name, which never change."""

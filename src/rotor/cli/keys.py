@@ -113,6 +113,34 @@ def list_keys(*, workspace: str | None, as_json: bool) -> None:
 
 
 @keys.command()
+@click.option("--workspace", default="default", show_default=True)
+@as_json
+def rotate(*, workspace: str, as_json: bool) -> None:
+    """Make a new signing key. The one before it stays valid until the next rotation, the older ones end now.
+
+    \b
+    Example:
+      rotor keys rotate --workspace default
+    """
+    from rotor.store.database import Database
+    from rotor.store.problems import NotFound
+    from rotor.store.signing_keys import SigningKeys
+
+    async def work(database: Database) -> str:
+        return await SigningKeys(database).rotate(workspace=workspace)
+
+    try:
+        signing_key = on_database(work)
+    except NotFound as problem:
+        raise NotFoundError(str(problem)) from None
+    if as_json:
+        print_json({"signing_key": signing_key, "workspace": workspace})
+        return
+    click.echo("Give it to every serve app, beside the one that it has; then take that one away.\n")
+    click.echo(f"  ROTOR_SIGNING_KEY={signing_key}")
+
+
+@keys.command()
 @click.argument("key_id", metavar="ID", type=click.UUID)
 def revoke(*, key_id: UUID) -> None:
     """Refuse a key from now on. ID is the one that `rotor keys list` shows.

@@ -9,7 +9,7 @@ import click
 
 from rotor.cli.output import age, as_json, print_json, print_table, progress
 from rotor.cli.send import parse_json, read_json
-from rotor.errors import ConfigError
+from rotor.errors import ConfigError, DurationError
 
 __all__ = ["signal"]
 
@@ -54,6 +54,30 @@ def complete(*, signal_id: str, data: str, as_json: bool) -> None:
       rotor signal complete approval-7 '{"approved": true}'
     """
     _complete(signal_id, read_json(data), as_json=as_json)
+
+
+@signal.command()
+@click.argument("signal_id", metavar="ID")
+@click.option("--expires-in", metavar="DURATION", default="7d", show_default=True, help="How long it is good.")
+@as_json
+def link(*, signal_id: str, expires_in: str, as_json: bool) -> None:
+    """Make a link whose page approves or rejects: it completes the signal ID, once. Who has it needs no key.
+
+    \b
+    Example:
+      rotor signal link approval-7 --expires-in 48h
+    """
+    from rotor.sdk.sync_client import SyncRotor
+
+    try:
+        with SyncRotor() as rotor:
+            made = rotor.signal_link(signal_id, expires_in=expires_in)
+    except DurationError as error:
+        raise ConfigError(f"--expires-in: {error}") from None
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(made.url)
 
 
 @signal.command("list")

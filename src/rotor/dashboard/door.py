@@ -25,7 +25,7 @@ from rotor.store.scopes import EVERYTHING, Caller, Scope
 from rotor.store.sessions import SESSION, Sessions
 from rotor.store.store import Store
 
-__all__ = ["Door", "Forbidden", "Handler", "Visit"]
+__all__ = ["STRANGERS_FORM_BYTES", "Door", "Forbidden", "Handler", "Visit", "closed", "read_form", "theme_of", "told"]
 
 log = logging.getLogger("rotor.dashboard")
 
@@ -33,6 +33,8 @@ COOKIE = "rotor_session"
 THEME_COOKIE = "rotor_theme"
 """Set by shell.js."""
 FORM_FIELDS = 20
+STRANGERS_FORM_BYTES = 8 * 1024
+"""What is read of somebody who has not logged in."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -103,26 +105,26 @@ class Door:
             try:
                 response = await self._enter(request, handler, scope)
             except Exception as error:
-                response = _told(request, error)
-            return _closed(response)
+                response = told(request, error)
+            return closed(response)
 
         return endpoint
 
     async def login_page(self, request: Request) -> Response:
         if not self._login_required or await self._session(request) is not None:
-            return _closed(RedirectResponse("/dashboard", 303))
-        return _closed(_login(request, _next(request.query_params.get("next", "")), ""))
+            return closed(RedirectResponse("/dashboard", 303))
+        return closed(_login(request, _next(request.query_params.get("next", "")), ""))
 
     async def log_in(self, request: Request) -> Response:
         try:
-            form = await self._form(request)
+            form = await self._form(request, bytes_max=STRANGERS_FORM_BYTES)
         except Exception as error:
-            return _closed(_told(request, error))
+            return closed(told(request, error))
         to = _next(form.get("next", ""))
         token = await self._sessions.begin(form.get("key", "").strip())
         if token is None:
             problem = "This API key is unknown, revoked or expired, or lacks the scope read."
-            return _closed(_login(request, to, problem, 403))
+            return closed(_login(request, to, problem, 403))
         response = RedirectResponse(to, 303)
         response.set_cookie(
             COOKIE,
@@ -133,7 +135,7 @@ class Door:
             httponly=True,
             samesite="strict",
         )
-        return _closed(response)
+        return closed(response)
 
     async def log_out(self, visit: Visit) -> Response:
         response = RedirectResponse("/dashboard/login", 303)
@@ -162,23 +164,13 @@ class Door:
         token = request.cookies.get(COOKIE)
         return await self._sessions.find(token) if token else None
 
-    async def _form(self, request: Request) -> dict[str, str]:
+    async def _form(self, request: Request, *, bytes_max: int = limits.REQUEST_BYTES) -> dict[str, str]:
         """The fields of a form that one of our own pages sent. Raises `Forbidden` and `Invalid`."""
         origin = request.headers.get("origin", "")
         hosts = {request.headers.get("host", "").lower()} | ({self._public.netloc.lower()} if self._public else set())
         if urlsplit(origin).netloc.lower() not in hosts - {""}:
             raise Forbidden("the form was not sent by a page of this dashboard (its Origin is another)")
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limits.REQUEST_BYTES:
-                raise Invalid([("form", f"is larger than {limits.REQUEST_BYTES:,} bytes (REQUEST_BYTES)")])
-        try:
-            return dict(
-                parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS)
-            )
-        except ValueError:
-            raise Invalid([("form", "cannot be read: send it from its page")]) from None
+        return await read_form(request, bytes_max=bytes_max)
 
     async def _check_form(self, request: Request, caller: Caller, form: dict[str, str]) -> None:
         if not self._login_required:
@@ -188,6 +180,21 @@ class Door:
 
     def _is_secure(self, request: Request) -> bool:
         return request.url.scheme == "https" or (self._public is not None and self._public.scheme == "https")
+
+
+async def read_form(request: Request, *, bytes_max: int) -> dict[str, str]:
+    """The fields of a form. Raises `Invalid`."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bytes_max:
+            raise Invalid([("form", f"is larger than {bytes_max:,} bytes")])
+    try:
+        return dict(
+            parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS)
+        )
+    except ValueError:
+        raise Invalid([("form", "cannot be read: send it from its page")]) from None
 
 
 def _to_login(request: Request) -> Response:
@@ -218,7 +225,7 @@ def _next(given: str) -> str:
     return given if inside and given.isprintable() and "\\" not in given else "/dashboard"
 
 
-def _told(request: Request, error: Exception) -> Response:
+def told(request: Request, error: Exception) -> Response:
     """The page that tells what went wrong; an error that is not foreseen is logged, without its message."""
     if isinstance(error, Forbidden):
         status, message = 403, str(error)
@@ -234,7 +241,7 @@ def _told(request: Request, error: Exception) -> Response:
     return _problem(request, status, message)
 
 
-def _closed(response: Response) -> Response:
+def closed(response: Response) -> Response:
     """The answer with what keeps others from reading, framing or scripting it."""
     response.headers["content-security-policy"] = POLICY
     response.headers["x-content-type-options"] = "nosniff"

@@ -18,7 +18,7 @@ from rotor.protocol import json
 from rotor.protocol.durations import parse_duration, parse_instant
 from rotor.protocol.messages import Manifest, RunStatus
 from rotor.sdk.codec import encode_value
-from rotor.sdk.resources import Completion, EventDetail, FunctionRecord, NewEvent, Page, Run, Step
+from rotor.sdk.resources import Completion, EventDetail, FunctionRecord, NewEvent, Page, Run, SignalLink, Step
 
 __all__ = ["Apps", "Events", "Functions", "Rotor", "Runs"]
 
@@ -244,6 +244,15 @@ class Rotor:
         """
         body = bytes(encode_value(data))
         return await self._api.post(Completion, _path("signals", signal_id, "complete"), body, repeatable=False)
+
+    async def signal_link(self, signal_id: str, *, expires_in: str | float | timedelta = "7d") -> SignalLink:
+        """A link by which somebody without a key completes the signal `signal_id`, once, with `{"approved": ..., "by": ...}`.
+
+        Its page has the buttons Approve and Reject; opening it decides nothing. `expires_in` is a duration ("48h",
+        seconds, a timedelta).
+        """
+        body = json.encode({"expires_in": parse_duration(expires_in).total_seconds()})
+        return await self._api.post(SignalLink, _path("signals", signal_id, "link"), body, repeatable=True)
 
     async def aclose(self) -> None:
         """Close the client's connections."""

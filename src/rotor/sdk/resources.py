@@ -20,6 +20,7 @@ __all__ = [
     "NewEvent",
     "Page",
     "Run",
+    "SignalLink",
     "Step",
 ]
 
@@ -137,6 +138,13 @@ class Completion(Resource, frozen=True, kw_only=True):
 
     delivered: bool
     run_id: str | None = None
+
+
+class SignalLink(Resource, frozen=True, kw_only=True):
+    """Whoever opens `url` may approve or reject there, once, before `expires_at`."""
+
+    url: str
+    expires_at: datetime
 
 
 class Page(Resource, Generic[T], frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ class SyncRotor:
     send = Blocking(Rotor.send)
     send_many = Blocking(Rotor.send_many)
     complete_signal = Blocking(Rotor.complete_signal)
+    signal_link = Blocking(Rotor.signal_link)
     close = Blocking(Rotor.aclose)
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from rotor import limits
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
 from rotor.dashboard.app import Dashboard
+from rotor.dashboard.signal_links import SignalLinkPages
 from rotor.errors import ConfigError
 from rotor.server.config import ServerConfig
 from rotor.services.dispatcher import Dispatcher
@@ -69,9 +70,9 @@ class Server:
         store.start()
         for loop in self.loops:
             loop.start()
-        settings = ApiSettings(keys_required=not config.dev)
+        settings = ApiSettings(keys_required=not config.dev, public_url=config.url)
         self._dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
-        routes = self._dashboard.routes()
+        routes = [*self._dashboard.routes(), *SignalLinkPages(store).routes()]
         self._app = app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
         try:
             await self._listen(app)

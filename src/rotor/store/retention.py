@@ -30,7 +30,7 @@ class Pruned:
     """What one round has done."""
 
     gone: int
-    """How many runs, events, signals, lines of logs and calls of apps."""
+    """How many runs, events, signals, used links, lines of logs and calls of apps."""
     more: bool
     """Whether there may be more of them."""
 
@@ -42,6 +42,7 @@ async def prune(database: Database, retention: Retention) -> Pruned:
     counts: list[int] = [
         await database.fetchval("prune_events", retention.events, limits.BATCH),
         await database.fetchval("prune_signals", limits.BATCH),
+        await database.fetchval("prune_signal_links", limits.BATCH),
         await database.fetchval("prune_app_calls", retention.runs, limits.BATCH),
     ]
     if retention.logs is not None:

@@ -9,10 +9,11 @@ from uuid import UUID
 from rotor import limits
 from rotor.engine.arrivals import SignalArrived
 from rotor.engine.run import StepKey
+from rotor.store.database import Record
 from rotor.store.problems import Conflict, Overloaded
 from rotor.store.store import Store
 
-__all__ = ["Completion", "complete"]
+__all__ = ["Completion", "complete", "deliver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,12 @@ async def complete(
     rescuer delivers it.
     """
     row = await store.database.of(workspace_id).fetchrow("complete_signal", signal_id, data, kept_for)
+    return await deliver(store, workspace_id, signal_id, row)
+
+
+async def deliver(store: Store, workspace_id: int, signal_id: str, row: Record | None) -> Completion:
+    """Deliver a signal's data, which is durable, to the step that waits for it: the row of `complete_signal` tells
+    which. Raises `Conflict` where there is no row, since the signal had been completed before."""
     if row is None:
         raise Conflict(f"signal {signal_id!r} has been completed already: a signal is delivered once")
     if row["run_id"] is None:

@@ -76,7 +76,14 @@ ACROSS: dict[str, frozenset[str]] = {
         {"take_leases", "read_lost_runs", "read_orphans", "read_undelivered_signals"}
     ),
     "a loop forgets what is old in any workspace": frozenset(
-        {"prune_runs", "prune_run_logs", "prune_events", "prune_signals", "prune_app_calls"}
+        {
+            "prune_runs",
+            "prune_run_logs",
+            "prune_events",
+            "prune_signals",
+            "prune_signal_links",
+            "prune_app_calls",
+        }
     ),
 }
 """Which statements heed no workspace, by the reason."""

@@ -256,6 +256,15 @@ CREATE INDEX signals_expiry ON signals (expires_at) WHERE expires_at IS NOT NULL
 CREATE INDEX signals_run ON signals (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX signals_waiting ON signals (workspace_id, run_id DESC, id DESC) WHERE run_id IS NOT NULL AND completed_at IS NULL;
 
+-- Links that have completed their signal. A link is known by its MAC, and by nothing until it is used.
+CREATE TABLE used_signal_links (
+    workspace_id  bigint NOT NULL,
+    mac           bytea NOT NULL,
+    expires_at    timestamptz NOT NULL,       -- then the link is refused for its time
+    PRIMARY KEY (workspace_id, mac)
+);
+CREATE INDEX used_signal_links_expiry ON used_signal_links (expires_at);
+
 -- Which event names and paths some wait has ever used. Whoever indexes events of a name holds its row FOR SHARE,
 -- whoever adds a path holds it FOR UPDATE: every event is indexed under each path that was there before it.
 CREATE TABLE event_names (
