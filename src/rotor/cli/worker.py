@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from rotor.cli.logs import start_logging
+from rotor.cli.traces import flush_traces, start_tracing
 
 __all__ = ["end_process", "worker"]
 
@@ -59,6 +60,7 @@ def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
 
     start_logging()
     functions = load_functions(app)
+    start_tracing("rotor-worker")
     click.echo(describe(f"App {app}", [function.spec for function in functions]))
 
     async def serve() -> None:
@@ -68,6 +70,7 @@ def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
         await connection.run()
 
     asyncio.run(serve())
+    flush_traces()
     end_process()
 
 

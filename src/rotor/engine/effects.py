@@ -71,6 +71,7 @@ class StartChild(msgspec.Struct, frozen=True, gc=False):
     function_id: str
     data: bytes
     depth: int
+    traceparent: str | None = None
 
 
 class Emit(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +82,7 @@ class Emit(msgspec.Struct, frozen=True, gc=False):
     name: str
     data: bytes
     ts: datetime | None
+    traceparent: str | None = None
 
 
 class PutSignal(msgspec.Struct, frozen=True, gc=False):

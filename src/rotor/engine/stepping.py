@@ -65,7 +65,7 @@ def _done(run: Run, key: StepKey, message: StepDone, fresh_id: UUID, known: Know
     event = message.emit
     event_id = event.id or str(fresh_id)
     put = PutStep(key, message.op, "completed", message.attempts, json.encode(event_id), event_id=event_id)
-    emit = Emit(run.workspace_id, event_id, event.name, bytes(event.data), event.ts)
+    emit = Emit(run.workspace_id, event_id, event.name, bytes(event.data), event.ts, event.traceparent)
     return Decision(run, [put, emit], [message.n, memo_of(put)])
 
 
@@ -120,7 +120,15 @@ def _invoke(
     effects: list[Effect] = [
         replace(waiting, child_run_id=child_id),
         wait,
-        StartChild(child_id, waiting.key, run.workspace_id, child.function_id, bytes(child.data), run.depth + 1),
+        StartChild(
+            child_id,
+            waiting.key,
+            run.workspace_id,
+            child.function_id,
+            bytes(child.data),
+            run.depth + 1,
+            child.traceparent,
+        ),
     ]
     return Decision(run, effects, [message.n])
 

@@ -17,12 +17,15 @@ import msgspec
 
 from rotor import limits
 from rotor.protocol.json import NULL, Raw
+from rotor.tracing import TRACEPARENT
 
 PROTOCOL_VERSION = 1
 
 StepOp: TypeAlias = Literal["run", "sleep", "wait_for_event", "invoke", "send_event", "wait_for_signal"]
 StepStatus: TypeAlias = Literal["running", "retrying", "waiting", "completed", "failed", "cancelled", "timed_out"]
 RunStatus: TypeAlias = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+Traceparent: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{TRACEPARENT}$")]
+"""W3C's trace context: which span something comes from."""
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -135,6 +138,7 @@ class Emission(Struct, frozen=True):
     data: Raw = NULL
     id: str | None = None
     ts: datetime | None = None
+    traceparent: Traceparent | None = None
 
 
 class StepFailed(Struct, frozen=True, tag_field="type", tag="step_failed"):
@@ -157,6 +161,7 @@ class Child(Struct, frozen=True):
 
     function_id: str
     data: Raw = NULL
+    traceparent: Traceparent | None = None
 
 
 class StepParked(Struct, frozen=True, tag_field="type", tag="step_parked"):
@@ -279,6 +284,8 @@ class StartRun(Struct, frozen=True, tag_field="type", tag="start_run"):
     memo: list[Memo]
     settled: int = 0
     resume: bool = False
+    traceparent: str | None = None
+    """The trace that the run belongs to: that of its event."""
 
 
 class Committed(Struct, frozen=True, tag_field="type", tag="committed"):

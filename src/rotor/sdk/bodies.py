@@ -26,6 +26,8 @@ from rotor.sdk.codec import decode_value, encode_value, error_of, result_annotat
 from rotor.sdk.outcomes import NOT_RETRIABLE, run_outcome
 from rotor.sdk.place import CurrentStep, place
 from rotor.sdk.replay import FINAL
+from rotor.sdk.spans import RunSpans
+from rotor.tracing import fail, using
 
 __all__ = ["Bodies", "Options", "encode_payload"]
 
@@ -62,9 +64,12 @@ class _Failure:
 class Bodies:
     """The step bodies of one run."""
 
-    def __init__(self, calls: Calls, threads: Executor, *, retries: int, payload_bytes_max: int) -> None:
+    def __init__(
+        self, calls: Calls, threads: Executor, *, retries: int, payload_bytes_max: int, spans: RunSpans
+    ) -> None:
         self.retries = retries
         self.payload_bytes_max = payload_bytes_max
+        self.spans = spans
         self._calls = calls
         self._threads = threads
         self._loop = asyncio.get_running_loop()
@@ -136,9 +141,11 @@ class Bodies:
         step = CurrentStep(self._calls.outbox.run_id, call.id, call.index, attempts - 1)
         limit = asyncio.timeout(timeout.total_seconds() if timeout is not None else None)
         token = place.set(step)
+        span = self.spans.of_try(step)
         try:
             async with limit:
-                returned, value = await self._invoke(body)
+                with using(span):
+                    returned, value = await self._invoke(body)
             if not returned:
                 raise value
             raw = encode_payload(value, self.payload_bytes_max, f"the result of step {call.id!r}")
@@ -152,9 +159,12 @@ class Bodies:
                 error = TimeoutError(f"step {call.id!r} took longer than its timeout of {timeout}").with_traceback(
                     error.__traceback__
                 )
+            fail(span, type(error).__name__)
             return _failure(error)
         finally:
             place.reset(token)
+            if span is not None:
+                span.end()
         return raw
 
     async def _invoke(self, body: partial[Any]) -> tuple[bool, Any]:

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 import tenacity
 
+from rotor import tracing
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.sdk.environment import api_key_or_default, url_or_default
 
@@ -167,6 +168,8 @@ class Http:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
+        if traceparent := tracing.current():
+            headers["traceparent"] = traceparent
         return headers
 
     def _lost(self, error: Exception) -> ConnectionLostError:

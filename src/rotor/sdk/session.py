@@ -46,6 +46,7 @@ from rotor.sdk.logger import RunLogger
 from rotor.sdk.outbox import Channel, Outbox
 from rotor.sdk.outcomes import NOT_RETRIABLE, read_event
 from rotor.sdk.place import no_place
+from rotor.sdk.spans import RunSpans
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
 from rotor.sdk.threads import HandlerThreads
@@ -92,7 +93,14 @@ class Session:
         self._calls = Calls(
             start.memo, self._outbox, self._branches, on_change=self._changed, one_by_one=not function.is_async
         )
-        self._bodies = Bodies(self._calls, threads, retries=function.spec.retries, payload_bytes_max=payload_bytes_max)
+        self._spans = RunSpans(start)
+        self._bodies = Bodies(
+            self._calls,
+            threads,
+            retries=function.spec.retries,
+            payload_bytes_max=payload_bytes_max,
+            spans=self._spans,
+        )
         name = f"rotor run {start.run_id}"
         self._threads = None if function.is_async else HandlerThreads(name, self._watch.stir)
         self._parked: RunParked | None = None
@@ -116,6 +124,7 @@ class Session:
     def begin(self) -> None:
         """Start the body on the running loop."""
         track_tasks(asyncio.get_running_loop())
+        self._spans.begin()
         self._watch.start(self._calls, self._threads)
         self._branches.start(self._body(), f"rotor run {self.run_id}")
 
@@ -325,14 +334,25 @@ class Session:
             return
         self.state = state
         if state == "running":
+            self._spans.begin()
             if not self._stopping:
                 self._calls.open_gate()
             self._end()
+        if state in ("parked", "ended"):
+            self._end_stay()
         if state == "ended":
             self.ended.set()
         if self.on_state_change is not None:
             with no_place():
                 self.on_state_change(self)
+
+    def _end_stay(self) -> None:
+        if self.state == "ended" and self._ending is not None:
+            kind, fields = self._ending
+            failed = fields["error"].name if kind is RunFailed else None
+            self._spans.end("failed" if failed else "completed", failed)
+        else:
+            self._spans.end("parked" if self.state == "parked" else "left")
 
     def _follow(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` outside of the workflow."""

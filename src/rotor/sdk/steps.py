@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple, overload
 
 from rotor.protocol import json
@@ -205,9 +206,15 @@ class Step:
         """
         function_id = step_arguments.function_id(f"step.invoke({id!r})", workflow)
         result_type = Any if isinstance(workflow, str) else workflow.result_type
-        child = Child(function_id=function_id, data=self._payload(data, id))
+        payload = self._payload(data, id)
         seconds = parse_duration(timeout).total_seconds()
-        memo = await self._park(id, "invoke", topic="child", seconds=seconds, child=child)
+
+        def park(call: Call) -> None:
+            traceparent = self._bodies.spans.of_sending(id, call.index)
+            child = Child(function_id=function_id, data=payload, traceparent=traceparent)
+            self._send_parked(call, "invoke", topic="child", seconds=seconds, child=child)
+
+        memo = await self._calls.take(id, "invoke", park)
         return invoke_outcome(memo, function_id, result_type)
 
     async def send_event(
@@ -235,18 +242,19 @@ class Step:
 
         def emit(call: Call) -> None:
             sent_id = event_id or idempotency_key(self._calls.outbox.run_id, id, call.index)
-            emission = Emission(name=name, data=payload, id=sent_id, ts=at)
+            traceparent = self._bodies.spans.of_sending(id, call.index)
+            emission = Emission(name=name, data=payload, id=sent_id, ts=at, traceparent=traceparent)
             output = Raw(json.encode(sent_id))
             self._calls.report(call, StepDone, op="send_event", output=output, emit=emission)
 
         return sent_outcome(await self._calls.take(id, "send_event", emit))
 
     async def _park(self, id: str, op: StepOp, **wait: Any) -> Memo:
-        def park(call: Call) -> None:
-            self._calls.move(call, "waiting")
-            self._calls.outbox.send(StepParked, id=id, index=call.index, op=op, **wait)
+        return await self._calls.take(id, op, partial(self._send_parked, op=op, **wait))
 
-        return await self._calls.take(id, op, park)
+    def _send_parked(self, call: Call, op: StepOp, **wait: Any) -> None:
+        self._calls.move(call, "waiting")
+        self._calls.outbox.send(StepParked, id=call.id, index=call.index, op=op, **wait)
 
     def _payload(self, data: object, id: str) -> Raw:
         return encode_payload(data, self._bodies.payload_bytes_max, f"the data of step {id!r}")

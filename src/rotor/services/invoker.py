@@ -25,10 +25,10 @@ import aiohttp
 import msgspec
 from uuid_utils.compat import uuid7
 
-from rotor import limits
+from rotor import limits, tracing
 from rotor.engine.arrivals import HolderLost
 from rotor.engine.backoff import delay
-from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, RunFailed, RunMessage
+from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, RunFailed, RunMessage, StartRun
 from rotor.protocol.signing import sign
 from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
@@ -208,11 +208,17 @@ class Invoker:
         return min(delay(failures + 1, jitter=0.5).total_seconds(), TRY_AGAIN_WITHIN)
 
     async def _post(self, claimed: ClaimedInvocation) -> InvocationResult:
+        start = claimed.start
+        with tracing.span(f"invoke {start.function_id}", "client", start.traceparent, _told(claimed)) as span:
+            traceparent = tracing.traceparent_of(span) or start.traceparent
+            return await self._call(claimed, msgspec.structs.replace(start, traceparent=traceparent))
+
+    async def _call(self, claimed: ClaimedInvocation, start: StartRun) -> InvocationResult:
         keys = await self._signing_keys.ensure(claimed.workspace_id)
-        run_id = UUID(claimed.start.run_id)
+        run_id = UUID(start.run_id)
         body = msgspec.json.encode(
             Invocation(
-                run=claimed.start,
+                run=start,
                 checkpoint_url=f"{self._public_url}/v1/checkpoints/{run_id}",
                 token=await self._tokens.issue(claimed.workspace_id, run_id, claimed.lease_id),
                 payload_bytes_max=self._store.payload_bytes_max,
@@ -221,6 +227,8 @@ class Invoker:
         )
         headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)
         headers |= {"content-type": "application/json", "accept-encoding": "identity"}
+        if start.traceparent is not None:
+            headers["traceparent"] = start.traceparent
         posting = self._opened().post(claimed.serve_url, data=body, headers=headers, allow_redirects=False)
         try:
             response = await posting

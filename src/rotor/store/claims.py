@@ -100,4 +100,5 @@ def _start(row: Record, lease_id: UUID, memo: list[Memo], *, resume: bool = Fals
         memo=memo,
         settled=row["settled"],
         resume=resume,
+        traceparent=row["traceparent"],
     )

@@ -38,6 +38,8 @@ class NewEvent:
     data: Raw
     id: str | None = None
     ts: datetime | None = None
+    traceparent: str | None = None
+    """Which span it was sent in: the runs that it starts belong to that trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class EventRow:
     name: str
     data: bytes
     ts: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Intake:
     async def accept(self, workspace_id: int, events: Sequence[NewEvent]) -> list[str]:
         """The ids of `events`, once they and the runs that they start are durable. Raises `Overloaded`."""
         rows = [
-            EventRow(workspace_id, event.id or str(uuid7()), event.name, bytes(event.data), event.ts)
+            EventRow(workspace_id, event.id or str(uuid7()), event.name, bytes(event.data), event.ts, event.traceparent)
             for event in events
         ]
         await self.commits.submit(rows)
@@ -139,6 +142,7 @@ async def insert_events(connection: Connection, events: Sequence[EventRow]) -> l
         [event.name for event in events],
         [event.data for event in events],
         [event.ts for event in events],
+        [event.traceparent for event in events],
     )
 
 

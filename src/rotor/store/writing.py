@@ -40,7 +40,9 @@ async def write(connection: Connection, outcome: Outcome, signals_known: frozens
         await _write_waits(connection, outcome, written)
         await _write_signals(connection, outcome, signals_known)
         await _start_children(connection, _of(outcome, StartChild), written)
-        emitted = [EventRow(e.workspace_id, e.event_id, e.name, e.data, e.ts) for e in _of(outcome, Emit)]
+        emitted = [
+            EventRow(e.workspace_id, e.event_id, e.name, e.data, e.ts, e.traceparent) for e in _of(outcome, Emit)
+        ]
         if emitted:
             written.queued |= await accept(connection, emitted) > 0
             written.looks = True
@@ -169,7 +171,10 @@ async def _update_signals(connection: Connection, puts: Sequence[PutSignal]) -> 
 async def _start_children(connection: Connection, children: Sequence[StartChild], written: Written) -> None:
     if not children:
         return
-    events = [EventRow(child.workspace_id, str(child.run_id), "rotor/invoke", child.data) for child in children]
+    events = [
+        EventRow(child.workspace_id, str(child.run_id), "rotor/invoke", child.data, traceparent=child.traceparent)
+        for child in children
+    ]
     await insert_events(connection, events)
     await insert_runs(
         connection,

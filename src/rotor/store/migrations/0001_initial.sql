@@ -83,6 +83,7 @@ CREATE TABLE events (
     accepted_at   timestamptz NOT NULL,
     effective_at  timestamptz,                -- when it began to start runs and wake waits; NULL: deferred to ts
     position      bigint,                     -- its place among all effective events; NULL: deferred
+    traceparent   text CHECK (length(traceparent) = 55),    -- W3C: the span that sent it, to which its runs belong; NULL: none
     PRIMARY KEY (workspace_id, id),
     CHECK ((effective_at IS NULL) = (position IS NULL))
 );

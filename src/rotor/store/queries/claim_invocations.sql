@@ -31,6 +31,7 @@ WITH served AS MATERIALIZED (
 )
 SELECT claimed.id, claimed.workspace_id, claimed.lease_id, claimed.serve_url, claimed.function_id, claimed.attempt,
        claimed.settled, claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data,
-       events.ts AS event_ts
+       events.ts AS event_ts,
+       events.traceparent
 FROM claimed
 JOIN events ON events.workspace_id = claimed.workspace_id AND events.id = claimed.event_id

@@ -34,6 +34,7 @@ WITH held AS MATERIALIZED (
     RETURNING runs.*, due.kept_by AS was_kept_by, due.started_at IS NULL AS fresh
 )
 SELECT claimed.id, claimed.function_id, claimed.attempt, claimed.settled, claimed.losses, claimed.was_kept_by, claimed.kept_group,
-       claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts
+       claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts,
+       events.traceparent
 FROM claimed
 JOIN events ON events.workspace_id = claimed.workspace_id AND events.id = claimed.event_id
