@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import async_playwright
 from yarl import URL
 
 from rotor.server.server import Server, ServerConfig
 from rotor.store.keys import Keys
 from rotor.store.migrate import migrate
 from tests.dev.processes import free_port
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass
@@ -125,3 +130,19 @@ async def developer(dev_server: Server) -> AsyncIterator[Browser]:
     """A browser on the developer's own machine."""
     async with browsing(dev_server.config.url) as browser:
         yield browser
+
+
+def chromium_path() -> str:
+    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail("this test needs Chromium: `apt-get install chromium` (task.py test does so where it may)")
+    return found
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Chromium]:
+    """The system's own browser."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+        yield browser
+        await browser.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from rotor import Context, Rotor, create_function
 from rotor.protocol.messages import FunctionSpec, Trigger
@@ -20,15 +19,7 @@ from rotor.server.server import Server
 from rotor.store import functions
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SCHEMES = ("light", "dark")
-
-
-def chromium_path() -> str:
-    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.fail("this test needs Chromium: `apt-get install chromium` (task.py test does so where it may)")
-    return found
 
 
 @dataclass
@@ -40,14 +31,6 @@ class Stage:
     url: str
     gate: asyncio.Event
     problems: list[str]
-
-
-@pytest.fixture
-async def chromium() -> AsyncIterator[Chromium]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture

@@ -144,38 +144,39 @@ async def test_a_cursor_of_another_list_is_refused(database: Database) -> None:
         await found(database, "odd")
 
 
-STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+LISTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "list_run_outlines": ("runs_newest", ()),
     "list_run_outlines_of_function": ("runs_function", ("f1",)),
     "list_failed_run_outlines": ("runs_failed", ()),
 }
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", LISTS)
 async def test_a_page_costs_what_it_shows_or_looks_at_however_many_runs_there_are(
     database: Database, name: str
 ) -> None:
-    """Rows read from the table of runs, as Postgres itself counts them with the plan that servers use."""
-    index, more = STATEMENTS[name]
+    """Rows and pages read, as Postgres itself counts them with the plan that servers use."""
+    index, more = LISTS[name]
     async with database.connection() as connection:
         await connection.raw.execute(FILL)
-        deep = await connection.raw.fetchrow("SELECT created_at, id FROM runs ORDER BY created_at OFFSET 2000 LIMIT 1")
-        for status, event_name, place, at_most in (
-            (None, None, (None, None), 51),
-            (None, None, tuple(deep), 51),
-            (None, "none such", (None, None), 2 * 1_000),
-            ("none such", None, tuple(deep), 2 * 1_000),
-        ):
-            arguments = (1, status, event_name, None, None, *place, 1_000, 51, *more)
-            explained = await connection.raw.fetchval(
-                f"EXPLAIN (ANALYZE, FORMAT JSON) {workspace_statement(name)}", *arguments
-            )
-            scans = [node for node in nodes(json.loads(explained)[0]["Plan"]) if node.get("Relation Name") == "runs"]
+        deep = tuple(await connection.raw.fetchrow("SELECT created_at, id FROM runs ORDER BY created_at OFFSET 2000"))
+
+        async def cost(status: str | None, event_name: str | None, place: tuple[Any, Any]) -> tuple[int, int]:
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {workspace_statement(name)}"
+            found = await connection.raw.fetchval(explain, 1, status, event_name, None, *place, 1_000, 51, *more)
+            plan = json.loads(found)[0]["Plan"]
+            scans = [node for node in nodes(plan) if node.get("Relation Name") == "runs"]
             assert {node["Index Name"] for node in scans} == {index}
-            read = sum(
-                (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans
-            )
-            assert read <= at_most
+            return sum(rows_read(node) for node in scans), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+        newest, pages = await cost(None, None, (None, None))
+        assert newest <= 51
+        older, deep_pages = await cost(None, None, deep)
+        assert older <= 51
+        assert deep_pages <= pages + 20
+        for status, event_name in ((None, "none such"), ("none such", None)):
+            looked_at, _ = await cost(status, event_name, deep)
+            assert looked_at <= 2 * 1_000
 
 
 def rows_read(node: dict[str, Any]) -> int:

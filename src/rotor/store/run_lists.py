@@ -17,8 +17,8 @@ import msgspec
 from rotor import limits
 from rotor.protocol.messages import RunStatus
 from rotor.store.database import Database
-from rotor.store.pages import decode_cursor, encode_cursor
-from rotor.store.runs import RunPlace
+from rotor.store.pages import encode_cursor
+from rotor.store.runs import first_place
 
 __all__ = ["RunFilters", "RunLine", "RunList", "latest_runs", "page"]
 
@@ -67,7 +67,7 @@ async def page(
     database: Database, workspace_id: int, filters: RunFilters, *, cursor: str | None = None, items_max: int
 ) -> RunList:
     """Runs, newest first. Raises `Invalid` for a cursor that is none of ours."""
-    place: RunPlace | tuple[None, None] = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
+    place = first_place(cursor, filters.until)
     if filters.text is None:
         found, end = await _read(database, workspace_id, filters, place, items_max + 1)
         if len(found) > items_max:
@@ -98,7 +98,7 @@ async def _read(
     database: Database, workspace_id: int, filters: RunFilters, place: tuple[Any, Any], count: int
 ) -> tuple[list[RunLine], RunLine | None]:
     """Up to `count` runs before a place; and the last one looked at, where as many as may be were."""
-    status, function_id, span = filters.status, filters.function_id, (filters.since, filters.until, *place)
+    status, function_id, span = filters.status, filters.function_id, (filters.since, *place)
     if filters.event_id is not None:
         rows = await database.of(workspace_id).fetch(
             "list_run_outlines_of_event",

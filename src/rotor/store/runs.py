@@ -20,7 +20,19 @@ from rotor.store.database import Database, Record
 from rotor.store.pages import Page, decode_cursor, encode_cursor
 from rotor.store.problems import NotFound
 
-__all__ = ["Failure", "Run", "RunWithSteps", "Step", "get", "page", "read_run", "read_step", "status", "steps"]
+__all__ = [
+    "Failure",
+    "Run",
+    "RunWithSteps",
+    "Step",
+    "first_place",
+    "get",
+    "page",
+    "read_run",
+    "read_step",
+    "status",
+    "steps",
+]
 
 PAGE_BYTES = limits.REQUEST_BYTES
 STEPS_READ_AT_ONCE = 1_000
@@ -131,8 +143,8 @@ async def page(
 
     Raises `Invalid` for a cursor that is none of ours.
     """
-    place = (None, None) if cursor is None else decode_cursor(cursor, RunPlace)
-    arguments = (status, since, until, *place, items_max + 1, PAGE_BYTES)
+    place = first_place(cursor, until)
+    arguments = (status, since, *place, items_max + 1, PAGE_BYTES)
     own = database.of(workspace_id)
     if event_id is not None:
         rows = await own.fetch("list_runs_of_event", *arguments, event_id, function_id)
@@ -143,6 +155,18 @@ async def page(
     items = [read_run(row) for row in rows[:items_max]]
     more = bool(rows) and rows[0]["found"] > len(items)
     return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)
+
+
+def first_place(cursor: str | None, until: datetime | None) -> RunPlace | tuple[None, None]:
+    """The place in the order of runs before which a page begins. Raises `Invalid` for a cursor that is none of ours.
+
+    Cursor and time become one bound, which an index can begin at: given two, Postgres may begin at the wrong one and
+    read all that lies between.
+    """
+    places: list[RunPlace] = [] if cursor is None else [decode_cursor(cursor, RunPlace)]
+    if until is not None:
+        places.append((until, UUID(int=0)))
+    return min(places, default=(None, None))
 
 
 def read_run(row: Record | Mapping[str, Any]) -> Run:

@@ -46,6 +46,18 @@ for (const [id, chosen] of [["theme", switchTheme], ["shortcuts", acts["?"]]]) {
 }
 if (help) document.addEventListener("keydown", act);
 
+// What is no JSON is told beside the field, before it is sent.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("textarea[name=data]")) return;
+  let problem = "";
+  try {
+    JSON.parse(event.target.value);
+  } catch (error) {
+    problem = `This is not JSON: ${error.message}`;
+  }
+  event.target.setCustomValidity(problem);
+});
+
 for (const form of document.querySelectorAll("form.filters")) {
   form.addEventListener("change", (event) => event.target.matches("select") && form.requestSubmit());
   // What is not filtered by stays out of the address.

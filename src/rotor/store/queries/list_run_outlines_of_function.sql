@@ -1,17 +1,16 @@
--- One page of the runs of one function ($10), newest first, without payloads.
--- $2 status or null, $3 an event name or null, $4 and $5 created at or after and before, $6 and $7 the run before the page,
--- $8 how many runs are looked at, $9 the page's size and one. Where that many gave no full page, the last run looked at is the
+-- One page of the runs of one function ($9), newest first, without payloads.
+-- $2 status or null, $3 an event name or null, $4 created at or after, $5 and $6 the run before the page or a time,
+-- $7 how many runs are looked at, $8 the page's size and one. Where that many gave no full page, the last run looked at is the
 -- last row, with is_end.
 -- Called by store.run_lists for people. Index: runs_function, events_pkey. Locks: none.
 WITH looked AS NOT MATERIALIZED (
     SELECT id, workspace_id, function_id, status, attempt, event_id, created_at, started_at, ended_at, parent_run_id, replay_of
     FROM runs
-    WHERE workspace_id = $1 AND function_id = $10
+    WHERE workspace_id = $1 AND function_id = $9
       AND created_at >= coalesce($4::timestamptz, '-infinity')
-      AND created_at < coalesce($5::timestamptz, 'infinity')
-      AND (created_at, id) < (coalesce($6::timestamptz, 'infinity'), coalesce($7::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+      AND (created_at, id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
     ORDER BY created_at DESC, id DESC
-    LIMIT $8
+    LIMIT $7
 ), page AS (
     SELECT looked.*, event.name AS event_name
     FROM looked
@@ -19,11 +18,11 @@ WITH looked AS NOT MATERIALIZED (
     WHERE ($2::text IS NULL OR status = $2)
       AND ($3::text IS NULL OR event.name = $3)
     ORDER BY created_at DESC, looked.id DESC
-    LIMIT $9
+    LIMIT $8
 )
 SELECT *, false AS is_end FROM page
 UNION ALL
 SELECT *, NULL AS event_name, true AS is_end
-FROM (SELECT * FROM looked OFFSET $8 - 1) AS last_looked
-WHERE (SELECT count(*) FROM page) < $9
+FROM (SELECT * FROM looked OFFSET $7 - 1) AS last_looked
+WHERE (SELECT count(*) FROM page) < $8
 ORDER BY is_end, created_at DESC, id DESC

@@ -1,6 +1,6 @@
 -- One page of the runs of one function, newest first.
--- $2 status or null, $3 and $4 created at or after and before, $5 and $6 the run before the page, $7 its size and one,
--- $8 the payload bytes after which it is cut short, $9 the function. `found` counts the runs before that cut.
+-- $2 status or null, $3 created at or after, $4 and $5 the run before the page or a time, $6 its size and one,
+-- $7 the payload bytes after which it is cut short, $8 the function. `found` counts the runs before that cut.
 -- Called by store.runs for people. Index: runs_function, events_pkey. Locks: none.
 WITH page AS (
     SELECT runs.id, function_id, status, attempt, output, error, parent_run_id, replay_of, cancel_requested_at,
@@ -12,13 +12,12 @@ WITH page AS (
     WHERE runs.workspace_id = $1
       AND ($2::text IS NULL OR status = $2)
       AND created_at >= coalesce($3::timestamptz, '-infinity')
-      AND created_at < coalesce($4::timestamptz, 'infinity')
-      AND (created_at, runs.id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-      AND function_id = $9
+      AND (created_at, runs.id) < (coalesce($4::timestamptz, 'infinity'), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+      AND function_id = $8
     ORDER BY created_at DESC, runs.id DESC
-    LIMIT $7
+    LIMIT $6
 ), measured AS (
     SELECT *, sum(size) OVER (ORDER BY created_at DESC, id DESC) - size AS bytes_before, count(*) OVER () AS found
     FROM page
 )
-SELECT * FROM measured WHERE bytes_before < $8 ORDER BY created_at DESC, id DESC
+SELECT * FROM measured WHERE bytes_before < $7 ORDER BY created_at DESC, id DESC
