@@ -104,6 +104,7 @@ def test_watching_a_run_that_fails_says_why_and_ends_with_one(dev: RotorDev) -> 
     assert watched.code == exits.FAILED
     assert "break  failed  NonRetriableError: it is beyond repair" in watched.out
     assert run_id in client(dev, "runs", "list", "--status", "failed", "--function", "break").out
+    assert "NonRetriableError: it is beyond repair" in client(dev, "runs", "show", run_id).out  # not cut in a pipe
 
 
 def test_a_run_is_cancelled_once_and_replayed(dev: RotorDev) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "age", "print_json", "print_table", "progress", "COLOURS", "MARKS"]
+__all__ = ["as_json", "age", "console", "print_json", "print_table", "progress", "COLOURS", "MARKS"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -50,7 +50,6 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
     """Print a table that a narrow terminal does not break, or the sentence `empty`."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -63,11 +62,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     if not count:
         click.echo(empty)
         return
-    # Into a pipe nothing is cut or folded: the width there is as wide as it takes.
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)
-    console.print(table)
+    console().print(table)
+
+
+def console() -> Any:
+    """Where to print what is drawn. Into a pipe nothing is cut or folded: the width there is as wide as it takes."""
+    from rich.console import Console
+
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=10_000)
 
 
 @contextmanager

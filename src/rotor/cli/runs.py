@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from rotor.cli import exits
-from rotor.cli.output import COLOURS, MARKS, age, as_json, print_json, print_table
+from rotor.cli.output import COLOURS, MARKS, age, as_json, console, print_json, print_table
 
 __all__ = ["runs"]
 
@@ -80,8 +80,6 @@ def show(*, run_id: str, as_json: bool) -> None:
     Example:
       rotor runs show 01890a5d-ac96-774b-bcce-b302099a8057
     """
-    from rich.console import Console
-
     from rotor.cli.tree import RunTree, render
     from rotor.sdk.sync_client import SyncRotor
 
@@ -95,7 +93,7 @@ def show(*, run_id: str, as_json: bool) -> None:
         while missing := set(tree.children()) - set(tree.runs):
             for child in missing:
                 tree.add(child, rotor.runs.get(child))
-    Console(highlight=False, soft_wrap=True).print(render(tree))
+    console().print(render(tree))
 
 
 @runs.command()
