@@ -60,7 +60,9 @@ def shown(name: str, value: int | timedelta) -> str:
         if seconds < 3_600:
             return f"{seconds} seconds"
         return f"{seconds // 3600} hours" if value <= timedelta(days=1) else f"{value.days:,} days"
-    return f"{value // 1024**2} MiB" if name.endswith("_BYTES") else f"{value:,}"
+    if not name.endswith("_BYTES"):
+        return f"{value:,}"
+    return f"{value // 1024**2} MiB" if value >= 1024**2 else f"{value // 1024} KiB"
 
 
 def test_the_table_of_limits_is_the_table_of_the_code() -> None:

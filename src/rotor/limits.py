@@ -26,6 +26,8 @@ URL_CHARACTERS: Final = 2_048
 
 # What a request may hold
 EVENTS_PER_REQUEST: Final = 5_000
+HEAD_BYTES: Final = 64 * 1024
+"""The line and the headers of a request; a connection that sends more is answered 431 and closed."""
 REQUEST_BYTES: Final = 16 * 1024 * 1024
 BODIES_BYTES: Final = 256 * 1024 * 1024
 """All request bodies that one server holds at once; beyond it a request is answered 503."""
@@ -47,6 +49,10 @@ COMMIT_QUEUE: Final = 20_000
 COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 """About how large those writes are together; the same beyond it."""
 WORKER_SLOTS: Final = 10_000
+CONNECTIONS: Final = 10_000
+"""Connections to one server, or requests under way there; beyond it a request is answered 503."""
+KEYS_LIMITED: Final = 10_000
+"""API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
 STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""
 RUNS_LOOKED_AT: Final = 20_000

@@ -21,8 +21,10 @@ async def test_a_key_speaks_for_its_workspace(database: Database) -> None:
     theirs = await keys.create(workspace="acme")
 
     assert ours.key.startswith("rk_")
-    assert await keys.authenticate(ours.key) == Caller(await identify(database), "default", EVERYTHING)
-    assert await keys.authenticate(theirs.key) == Caller(await identify(database, "acme"), "acme", EVERYTHING)
+    assert await keys.authenticate(ours.key) == Caller(await identify(database), "default", EVERYTHING, ours.id)
+    assert await keys.authenticate(theirs.key) == Caller(
+        await identify(database, "acme"), "acme", EVERYTHING, theirs.id
+    )
 
 
 async def test_only_the_hash_of_a_key_is_kept(database: Database) -> None:

@@ -16,6 +16,7 @@ from rotor.api.authentication import LoopbackGuard
 from rotor.api.calls import Api
 from rotor.api.connect import Connect, connect_route
 from rotor.api.problems import problem
+from rotor.api.rate_limit import RateLimit
 from rotor.api.routing import Operations
 from rotor.api.settings import ApiSettings
 from rotor.api.streams import Streams
@@ -62,6 +63,7 @@ def create_app(store: Store, *, settings: ApiSettings, connect: Connect, routes:
         signal_links=SignalLinks(database),
         streams=Streams(store.changes),
         workspaces=Recent(identify, seconds=3600),
+        rate_limit=RateLimit(settings.requests_per_second) if settings.requests_per_second else None,
     )
     app = Starlette(
         routes=[Operations(api, (*DECLARED, openapi.operation(DECLARED))), connect_route(api, connect), *routes],

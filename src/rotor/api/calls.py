@@ -10,6 +10,7 @@ from uuid import UUID
 from starlette.types import Receive, Scope
 
 from rotor.api.bodies import BodyBudget
+from rotor.api.rate_limit import RateLimit
 from rotor.api.settings import ApiSettings
 from rotor.api.streams import Streams
 from rotor.store.keys import Keys
@@ -40,6 +41,7 @@ class Api:
     streams: Streams
     workspaces: Recent[str, int]
     """Ids of workspaces by name, which never change."""
+    rate_limit: RateLimit | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
 
 

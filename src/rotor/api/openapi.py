@@ -150,7 +150,7 @@ def _problem_statuses(one: Operation) -> list[int]:
     if one.access != "open":
         statuses |= {401}
     if one.scope is not None:
-        statuses |= {403}
+        statuses |= {403, 429}
     if one.has_body:
         statuses |= {400, 413, 422}
     if one.query is not None or one.parameters:

@@ -10,6 +10,7 @@
 | 409 | the thing's state does not allow it |
 | 413 | the body is over a limit of its size |
 | 422 | the body is JSON, or the query is there, but a value cannot be used: `errors` names each field |
+| 429 | the key calls more often than it may |
 | 503 | a queue is full, or the database does not answer: the same request will do later |
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
+from math import ceil
 
 import msgspec
 
@@ -30,6 +32,7 @@ __all__ = [
     "Malformed",
     "ProblemBody",
     "TooLarge",
+    "TooManyRequests",
     "Unauthorized",
     "kinds",
     "problem",
@@ -72,6 +75,10 @@ class Unauthorized(Problem):
     """Nothing in the request proves that it may."""
 
 
+class TooManyRequests(Overloaded):
+    """The key calls more often than it may."""
+
+
 class Forbidden(Problem):
     """The request comes from where none is taken, or its key lacks the scope for it."""
 
@@ -85,6 +92,7 @@ _KINDS: dict[int, tuple[str, str]] = {
     409: ("conflict", "Conflict"),
     413: ("too-large", "The request is too large"),
     422: ("invalid", "The request holds values that cannot be used"),
+    429: ("too-many-requests", "Too many requests"),
     500: ("internal", "The server failed"),
     503: ("unavailable", "Not available now"),
 }
@@ -99,6 +107,7 @@ _STATUSES: tuple[tuple[type[Problem], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Invalid, 422),
+    (TooManyRequests, 429),
     (Overloaded, 503),
     (Malformed, 400),
     (TooLarge, 413),
@@ -132,5 +141,5 @@ def problem_of(error: Exception) -> Answer:
 
 def _headers(error: Problem) -> list[tuple[bytes, bytes]]:
     if isinstance(error, Overloaded):
-        return [(b"retry-after", str(max(1, round(error.retry_after_seconds))).encode())]
+        return [(b"retry-after", str(max(1, ceil(error.retry_after_seconds))).encode())]
     return [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthorized) else []

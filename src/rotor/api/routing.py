@@ -120,6 +120,8 @@ class Operations(BaseRoute):
         scope = operation.scope
         if scope is not None:
             call.caller = await authenticate(self._api, call.scope)
+            if self._api.rate_limit is not None and call.caller.key_id is not None:
+                self._api.rate_limit.take(call.caller.key_id)
             require(call.caller, scope)
         call.path = {name: _decoded(name, text) for name, text in call.path.items()}
         if operation.query is not None:

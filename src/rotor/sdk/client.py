@@ -246,8 +246,9 @@ class Rotor:
         return await self._api.post(Completion, _path("signals", signal_id, "complete"), body, repeatable=False)
 
     async def signal_link(self, signal_id: str, *, expires_in: str | float | timedelta = "7d") -> SignalLink:
-        """A link by which somebody without a key completes the signal `signal_id`, once, with `{"approved": ..., "by": ...}`.
+        """A link by which somebody without a key completes the signal `signal_id`, once.
 
+        The signal's data is then `{"approved": ..., "by": ...}`.
         Its page has the buttons Approve and Reject; opening it decides nothing. `expires_in` is a duration ("48h",
         seconds, a timedelta).
         """

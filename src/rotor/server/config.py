@@ -38,6 +38,20 @@ def payload_bytes_from_environment() -> int:
     return int(text)
 
 
+def rate_limit_from_environment() -> float | None:
+    """`ROTOR_RATE_LIMIT`: calls a second of each API key on each server. Raises `ConfigError` that names it."""
+    text = os.environ.get("ROTOR_RATE_LIMIT")
+    if not text:
+        return None
+    try:
+        per_second = float(text)
+    except ValueError:
+        per_second = 0.0
+    if not 0.01 <= per_second <= 1_000_000:
+        raise ConfigError("ROTOR_RATE_LIMIT must be a number of calls a second, from 0.01 to 1000000")
+    return per_second
+
+
 def destinations_from_environment() -> Destinations:
     """`ROTOR_ALLOW_OUTBOUND`: where serve apps may be beside the internet. Raises `ConfigError` that names it."""
     text = os.environ.get(ALLOW_OUTBOUND)
@@ -67,6 +81,8 @@ class ServerConfig:
     """Where serve apps reach this server for their call-backs; None: `http://HOST:PORT`."""
     connections_max: int = 10
     payload_bytes_max: int = field(default_factory=payload_bytes_from_environment)
+    requests_per_second: float | None = field(default_factory=rate_limit_from_environment)
+    """How often each API key may call this server; None: as often as it likes."""
     retention: Retention = field(default_factory=retention_from_environment)
     destinations: Destinations = field(default_factory=destinations_from_environment)
 

@@ -17,6 +17,7 @@ from rotor.dashboard.app import Dashboard
 from rotor.dashboard.signal_links import SignalLinkPages
 from rotor.errors import ConfigError
 from rotor.server.config import ServerConfig
+from rotor.server.connections import GuardedHttp
 from rotor.services.dispatcher import Dispatcher
 from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
@@ -70,7 +71,9 @@ class Server:
         store.start()
         for loop in self.loops:
             loop.start()
-        settings = ApiSettings(keys_required=not config.dev, public_url=config.url)
+        settings = ApiSettings(
+            keys_required=not config.dev, public_url=config.url, requests_per_second=config.requests_per_second
+        )
         self._dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
         routes = [*self._dashboard.routes(), *SignalLinkPages(store).routes()]
         self._app = app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
@@ -89,6 +92,8 @@ class Server:
             backlog=BACKLOG,
             ws_max_size=limits.FRAME_BYTES,
             ws_ping_interval=None,
+            http=GuardedHttp,
+            limit_concurrency=limits.CONNECTIONS,
             timeout_graceful_shutdown=3,
             server_header=False,
         )

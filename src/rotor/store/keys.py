@@ -111,7 +111,7 @@ class Keys:
             return None
         if row["use_is_news"]:
             await self._database.execute("note_api_key_use", row["id"])
-        return Caller(row["workspace_id"], row["workspace"], frozenset(row["scopes"]))
+        return Caller(row["workspace_id"], row["workspace"], frozenset(row["scopes"]), row["id"])
 
 
 def _problems(name: str, scopes: Collection[str], expires_in: timedelta | None) -> Iterator[tuple[str, str]]:

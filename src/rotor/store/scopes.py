@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
+from uuid import UUID
 
 __all__ = ["EVERYTHING", "SCOPES", "Caller", "Scope"]
 
@@ -22,6 +23,8 @@ class Caller:
     workspace_id: int
     workspace: str
     scopes: frozenset[Scope]
+    key_id: UUID | None = None
+    """The key that it asks with; None where none is needed."""
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has `scope`, or `admin`, which includes each."""
