@@ -22,6 +22,8 @@ from benchmarks.harness.stage import Stage
 from benchmarks.harness.usage import busy_share, machine_ticks
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(questions.__path__))
+NAMED_ONLY = {"peers"}
+"""Asked only where they are named: they install packages."""
 FLOOR_SECONDS = 3
 
 
@@ -49,7 +51,7 @@ async def ask_all(options: argparse.Namespace) -> Report:
         floor = await measure_floor(postgres, Path(folder), seconds=FLOOR_SECONDS) if not options.no_floor else []
         stages = {
             name: Stage(postgres, Path(folder), quick=options.quick, minutes=options.minutes)
-            for name in options.names or NAMES
+            for name in options.names or [name for name in NAMES if name not in NAMED_ONLY]
         }
         answers = [await ask(name, stage) for name, stage in stages.items()]
     return Report(quick=options.quick, at=datetime.now(UTC), floor=floor, answers=answers)

@@ -16,19 +16,13 @@ from typing import Any
 
 import asyncpg
 
+from benchmarks.arithmetic import after
 from rotor import Context, create_function
 from rotor.errors import NonRetriableError
 from rotor.sdk.functions import Function
 
 Stamped = tuple[int, float]
 """The value of a step, and when its body began (seconds since the epoch)."""
-
-MODULUS = 1_000_003
-
-
-def after(value: int, k: int) -> int:
-    """The value of step `k`, given that of the step before."""
-    return (value * 31 + k) % MODULUS
 
 
 async def advance(value: int, k: int) -> Stamped:

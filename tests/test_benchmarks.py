@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.arithmetic import after
 from benchmarks.harness.checks import Ended, check_chain
 from benchmarks.harness.database import check_durable
 from benchmarks.harness.figures import WrongError
-from benchmarks.workflows import after
 
 ROOT = Path(__file__).parent.parent
 FIRST, SECOND = after(5, 0), after(after(5, 0), 1)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from benchmarks.arithmetic import after
 from benchmarks.harness.figures import WrongError
-from benchmarks.workflows import after
 
 __all__ = ["Ended", "Span", "check_chain", "check_chains", "check_parallel", "ended_runs", "until_status"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from benchmarks.arithmetic import after
 from benchmarks.harness.checks import ended_runs
 from benchmarks.harness.figures import Figure, WrongError, milliseconds
 from benchmarks.harness.stage import Stage
-from benchmarks.workflows import after
 
 TIMES = 5
 

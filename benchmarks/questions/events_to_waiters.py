@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from benchmarks.arithmetic import after
 from benchmarks.harness.checks import ended_runs, until_status
 from benchmarks.harness.figures import Figure, WrongError, milliseconds, spread
 from benchmarks.harness.load import last_commit, send
 from benchmarks.harness.stage import Stage
-from benchmarks.workflows import after
 
 RUNS = 2_000
 TIMES = 3

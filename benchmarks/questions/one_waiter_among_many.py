@@ -6,11 +6,11 @@ import asyncio
 import time
 from uuid import uuid4
 
+from benchmarks.arithmetic import after
 from benchmarks.harness.checks import ended_runs
 from benchmarks.harness.figures import Figure, WrongError, milliseconds
 from benchmarks.harness.stage import Stage
 from benchmarks.questions.events_to_waiters import wait
-from benchmarks.workflows import after
 from rotor.engine.matching import parse_match
 
 WAITERS = 1_000_000
