@@ -55,7 +55,7 @@ KEYS_LIMITED: Final = 10_000
 """API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
 STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""
-RUNS_LOOKED_AT: Final = 20_000
+RUNS_LOOKED_AT: Final = 50_000
 """Runs that are looked at to fill one page of a filtered list; the page after it goes on from there."""
 RUNS_SEARCHED: Final = 5_000
 """Runs in whose payloads one page of a search looks for a text."""

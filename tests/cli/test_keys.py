@@ -7,6 +7,7 @@ import asyncpg
 from rotor.cli import exits
 from rotor.store.database import Database
 from rotor.store.keys import Keys
+from rotor.store.sessions import Sessions
 from rotor.store.signing_keys import SigningKeys
 from tests.cli.terminal import Outcome, rotor
 
@@ -74,6 +75,23 @@ async def test_the_signing_key_is_rotated_and_the_one_before_stays(dsn: str, dat
     assert "ROTOR_SIGNING_KEY=whsec_" in run("keys", "rotate").out
     assert first not in await SigningKeys(database).of(1)
     assert run("keys", "rotate", "--workspace", "nowhere").code == exits.NOT_FOUND
+
+
+async def test_a_login_link_is_printed_with_where_people_reach_the_server(dsn: str, database: Database) -> None:
+    def run(*arguments: str) -> Outcome:
+        public = "https://rotor.example.com/"
+        return rotor(*arguments, DATABASE_URL=dsn, ROTOR_SCHEMA=database.schema, ROTOR_PUBLIC_URL=public)
+
+    made = run("keys", "login-link", "--name", "ada", "--scope", "read", "--json").json
+    assert made["url"].startswith("https://rotor.example.com/dashboard/link/login_")
+    token = made["url"].rpartition("/")[2]
+    assert await Sessions(database).begin_by_link(token) is not None
+    assert "https://rotor.example.com/dashboard/link/" in run("keys", "login-link").out
+    assert run("keys", "login-link", "--workspace", "nowhere").code == exits.NOT_FOUND
+    for wrong in (["--scope", "send"], ["--expires-in", "soon"]):
+        refused = run("keys", "login-link", *wrong)
+        assert refused.code == exits.USAGE
+        assert "no link was made" in refused.err
 
 
 async def test_workspaces_are_made_and_listed(dsn: str, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from uuid import UUID
 
 import click
@@ -70,6 +71,56 @@ def create(*, name: str, workspace: str, scopes: tuple[Scope, ...], expires_in: 
     click.echo(f"Workspace {created.workspace}. Keep these two; the first cannot be shown again.\n")
     click.echo(f"  ROTOR_API_KEY={created.key}")
     click.echo(f"  ROTOR_SIGNING_KEY={created.signing_key}")
+
+
+@keys.command("login-link")
+@click.option("--name", default="", help="Who is to log in, to recognise the session by among the keys.")
+@click.option("--workspace", default="default", show_default=True)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    default=["admin"],
+    show_default=True,
+    help="What the session allows; may be repeated.",
+)
+@click.option("--expires-in", metavar="DURATION", default="15m", show_default=True, help="How long the link is good.")
+@as_json
+def login_link(*, name: str, workspace: str, scopes: tuple[Scope, ...], expires_in: str, as_json: bool) -> None:
+    """Print a link by which somebody logs in to the dashboard, once.
+
+    Its address begins with ROTOR_PUBLIC_URL, or else ROTOR_URL.
+
+    \b
+    Example:
+      rotor keys login-link --name ada --scope read
+    """
+    from rotor.protocol.durations import parse_duration
+    from rotor.sdk.environment import url_or_default
+    from rotor.store import workspaces
+    from rotor.store.database import Database
+    from rotor.store.keys import Keys, LoginLink
+    from rotor.store.problems import Invalid, NotFound
+
+    base = url_or_default(os.environ.get("ROTOR_PUBLIC_URL"))
+
+    async def work(database: Database) -> LoginLink:
+        workspace_id = await workspaces.identify(database, workspace)
+        return await Keys(database).login_link(workspace_id, name=name, scopes=scopes, expires_in=lifetime)
+
+    try:
+        lifetime = parse_duration(expires_in)
+        link = on_database(work)
+    except NotFound as problem:
+        raise NotFoundError(str(problem)) from None
+    except (Invalid, DurationError) as problem:
+        raise ConfigError(f"no link was made: {problem}") from None
+    url = f"{base}/dashboard/link/{link.token}"
+    if as_json:
+        print_json({"url": url, "expires_at": link.expires_at})
+        return
+    click.echo(f"For one login, until {link.expires_at.astimezone():%Y-%m-%d %H:%M}:\n\n  {url}")
 
 
 @keys.command("list")

@@ -65,6 +65,8 @@ class Dashboard:
             Route("/dashboard/static/{version}/{name}", static, methods=["GET"]),
             Route("/dashboard/login", self._door.login_page, methods=["GET"]),
             Route("/dashboard/login", self._door.log_in, methods=["POST"]),
+            Route("/dashboard/link/{token}", self._door.link_page, methods=["GET"]),
+            Route("/dashboard/link", self._door.use_link, methods=["POST"]),
             *(Route(f"/dashboard{path}", opens(handler, "read"), methods=["GET"]) for path, handler in shown.items()),
             *(Route(f"/dashboard{path}", opens(*how), methods=["POST"]) for path, how in done.items()),
         ]

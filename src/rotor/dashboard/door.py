@@ -122,8 +122,27 @@ class Door:
             return closed(told(request, error))
         to = _next(form.get("next", ""))
         token = await self._sessions.begin(form.get("key", "").strip())
+        problem = "This API key is unknown, revoked or expired, or lacks the scope read."
+        return self._begun(request, token, to, problem)
+
+    async def link_page(self, request: Request) -> Response:
+        """The page of a login link. Opening it does nothing, so that programs which open links do not use it up."""
+        if not self._login_required:
+            return closed(RedirectResponse("/dashboard", 303))
+        text = render("login_link.html", visit=None, theme=theme_of(request), token=request.path_params["token"])
+        return closed(HTMLResponse(text))
+
+    async def use_link(self, request: Request) -> Response:
+        try:
+            form = await self._form(request, bytes_max=STRANGERS_FORM_BYTES)
+        except Exception as error:
+            return closed(told(request, error))
+        token = await self._sessions.begin_by_link(form.get("token", ""))
+        return self._begun(request, token, "/dashboard", "This link was used before, or has expired: ask for another.")
+
+    def _begun(self, request: Request, token: str | None, to: str, problem: str) -> Response:
+        """The answer to a login: on with the session, or what was wrong."""
         if token is None:
-            problem = "This API key is unknown, revoked or expired, or lacks the scope read."
             return closed(_login(request, to, problem, 403))
         response = RedirectResponse(to, 303)
         response.set_cookie(

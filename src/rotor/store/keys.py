@@ -24,7 +24,11 @@ from rotor.store.problems import Invalid, NotFound
 from rotor.store.recent import Recent
 from rotor.store.scopes import EVERYTHING, SCOPES, Caller, Scope
 
-__all__ = ["ApiKey", "CreatedKey", "Keys", "hash_of"]
+__all__ = ["ApiKey", "CreatedKey", "Keys", "LoginLink", "hash_of"]
+
+
+LOGIN = "login_"
+"""How the token of a login link begins, so that it is no API key."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,13 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     signing_key: str
     workspace: str
+
+
+class LoginLink(msgspec.Struct, frozen=True, kw_only=True):
+    """What lets somebody log in to the dashboard once: `token` is the end of its address."""
+
+    token: str
+    expires_at: datetime
 
 
 class Keys:
@@ -84,6 +95,33 @@ class Keys:
             await own.execute("add_api_key", key_id, name, prefix, hash_of(key), allowed, expires_in)
             signing_key = await signing_keys.ensure(own)
         return CreatedKey(id=key_id, key=key, signing_key=signing_key, workspace=workspace)
+
+    async def login_link(
+        self, workspace_id: int, *, name: str = "", scopes: Collection[Scope] = EVERYTHING, expires_in: timedelta
+    ) -> LoginLink:
+        """Make a link for one login. It is a key that no request can use: the login takes it over for its session.
+
+        Raises `Invalid`, naming `name`, `scopes` or `expires_in`.
+        """
+        problems = list(_problems(name, scopes, expires_in))
+        if not {"read", "admin"} & set(scopes):
+            problems.append(("scopes", "must have read, without which nobody logs in"))
+        if problems:
+            raise Invalid(problems)
+        token = f"{LOGIN}{secrets.token_urlsafe(32)}"
+        allowed = [scope for scope in SCOPES if scope in scopes]
+        expires_at: datetime = await self._database.of(workspace_id).fetchval(
+            "add_api_key", uuid7(), name or "login link", "login", hash_of(token), allowed, expires_in
+        )
+        return LoginLink(token=token, expires_at=expires_at)
+
+    async def use_login_link(self, token: str, session: timedelta) -> bytes | None:
+        """The hash of the key that a link has become for the length of a session, or None: it was used, or is over."""
+        if not token.startswith(LOGIN):
+            return None
+        key_hash = secrets.token_bytes(32)
+        used = await self._database.fetchval("use_login_link", hash_of(token), key_hash, session)
+        return None if used is None else key_hash
 
     async def list(self, *, workspace: str | None = None) -> list[ApiKey]:
         """The keys of `workspace`, or of all, newest first, with those that were revoked or have expired."""

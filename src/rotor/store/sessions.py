@@ -1,4 +1,4 @@
-"""Sessions of people in a browser: begun with an API key, ended by time, by logging out or by the key's own end.
+"""Sessions in a browser: begun with an API key or a login link, ended by time, by logging out or by the key's own end.
 
 A token is `rs_EXPIRY_KEYHASH_MAC`. The MAC binds the other two by the workspace's signing key, so that nothing is
 stored. The hash of the key opens nothing without that MAC; it lets each request see whether the key still holds.
@@ -30,14 +30,22 @@ class Sessions:
 
     async def begin(self, key: str) -> str | None:
         """The token of a new session, or None for a key that does not hold, or that may not read."""
-        caller = await self._keys.authenticate(key)
+        return await self._begin(hash_of(key)) if key.startswith("rk_") else None
+
+    async def begin_by_link(self, token: str) -> str | None:
+        """The token of a new session, or None for a link that was used before or has expired."""
+        key_hash = await self._keys.use_login_link(token, SESSION)
+        return None if key_hash is None else await self._begin(key_hash)
+
+    async def _begin(self, key_hash: bytes) -> str | None:
+        caller = await self._keys.find(key_hash)
         if caller is None or not caller.may("read"):
             return None
         now: datetime = await self._database.fetchval("read_clock")
         expiry = int((now + SESSION).timestamp())
-        key_hash = hash_of(key).hex()
+        claim = f"{expiry}_{key_hash.hex()}"
         signing_keys = await self._signing_keys.ensure(caller.workspace_id)
-        return f"rs_{expiry}_{key_hash}_{_mac(signing_keys[0], 'session', f'{expiry}_{key_hash}')}"
+        return f"rs_{claim}_{_mac(signing_keys[0], 'session', claim)}"
 
     async def find(self, token: str) -> Caller | None:
         """Whose session this is, or None where it is not genuine, has expired, or its key no longer holds."""

@@ -17,7 +17,7 @@ from importlib.resources import files
 __all__ = ["ACROSS", "statement", "workspace_statement"]
 
 ACROSS: dict[str, frozenset[str]] = {
-    "who calls is to be found out": frozenset({"find_api_key", "note_api_key_use", "find_workspace"}),
+    "who calls is to be found out": frozenset({"find_api_key", "note_api_key_use", "use_login_link", "find_workspace"}),
     "an administrator of the database asks, about all workspaces": frozenset(
         {
             "list_api_keys",

@@ -2,3 +2,4 @@
 -- Called by store.keys. Locks: the new row.
 INSERT INTO api_keys (workspace_id, id, name, prefix, key_hash, scopes, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, rotor_now() + $7::interval)
+RETURNING expires_at
