@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rotor.errors import ApiError, ConfigError, ConnectionLostError, RotorError
+from rotor.errors import ApiError, ConfigError, ConnectionLostError, DurationError, RotorError
 
 __all__ = [
     "FAILED",
@@ -46,7 +46,7 @@ def exit_code(error: RotorError) -> int:
             return NOT_FOUND
         case ApiError(status=401 | 403):
             return REFUSED
-        case ConfigError() | ApiError(status=400 | 413 | 422):
+        case ConfigError() | DurationError() | ApiError(status=400 | 413 | 422):
             return USAGE
         case ConnectionLostError() | ApiError(status=502 | 503 | 504):
             return UNREACHABLE

@@ -193,7 +193,8 @@ def rotate(*, workspace: str, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID", type=click.UUID)
-def revoke(*, key_id: UUID) -> None:
+@as_json
+def revoke(*, key_id: UUID, as_json: bool) -> None:
     """Refuse a key from now on. ID is the one that `rotor keys list` shows.
 
     Servers follow within a second, and cut off the workers and streams that use it within five.
@@ -213,4 +214,7 @@ def revoke(*, key_id: UUID) -> None:
         on_database(work)
     except NotFound as problem:
         raise NotFoundError(f"{problem}: see `rotor keys list`") from None
-    click.echo(f"Revoked {key_id}.")
+    if as_json:
+        print_json({"revoked": key_id})
+    else:
+        click.echo(f"Revoked {key_id}.")

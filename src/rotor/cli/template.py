@@ -54,7 +54,8 @@ def _complete_name(context: click.Context, parameter: click.Parameter, incomplet
     help="The folder to copy it into, made where it does not exist. A new folder NAME unless given.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that are there already.")
-def add(*, name: str, into: Path | None, force: bool) -> None:
+@as_json
+def add(*, name: str, into: Path | None, force: bool, as_json: bool) -> None:
     """Copy the template NAME into a folder of yours, and say what to type next.
 
     No file is overwritten without --force: where one is there already, nothing is copied.
@@ -77,7 +78,10 @@ def add(*, name: str, into: Path | None, force: bool) -> None:
         _copy(TEMPLATES / name, target, files)
     except OSError as error:
         raise ConfigError(f"the template cannot be copied into {target}: {error.strerror} ({error.filename})") from None
-    _tell(name, target, files)
+    if as_json:
+        print_json({"template": name, "folder": str(target), "files": [str(file) for file in files]})
+    else:
+        _tell(name, target, files)
 
 
 def _names() -> list[str]:

@@ -33,7 +33,7 @@ async def read_manifest(url: str) -> Manifest:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
             status, body = response.status, await response.read()
-    except aiohttp.InvalidURL:
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise ConfigError(
             f"{url!r} is not a URL: give the app's serve path, as http://127.0.0.1:8000/api/rotor"
         ) from None
