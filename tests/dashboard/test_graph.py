@@ -9,11 +9,13 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotor.dashboard.focus import Focus, group_key
 from rotor.dashboard.folding import NODES_MAX
-from rotor.dashboard.graph import Graph, draw, group_steps
+from rotor.dashboard.graph import Graph, draw
+from rotor.dashboard.grouping import group_steps
 from rotor.dashboard.order import Span, order_of
 from rotor.dashboard.timeline import unroll
-from rotor.dashboard.words import duration, reason
+from rotor.dashboard.words import Reason, duration, reason
 from rotor.store.outlines import Beginning, RunOutline, StepOutline
 from rotor.store.runs import Failure
 
@@ -52,9 +54,10 @@ def run(**values: Any) -> RunOutline:
 
 def drawn(steps: list[StepOutline], **values: Any) -> Graph:
     of_run = run(**values)
-    groups, folded = group_steps(steps)
-    assert len(unroll(of_run, groups).rows) == len(groups)
-    return draw(of_run, groups, folded)
+    grouped = group_steps(of_run, steps, {})
+    focus = Focus(of_run.id)
+    assert len(unroll(grouped, focus).rows) == len(grouped.groups)
+    return draw(grouped, focus)
 
 
 def spans(*times: tuple[float, float | None]) -> list[Span]:
@@ -110,6 +113,86 @@ def test_a_long_run_of_unlike_steps_puts_the_old_quiet_ones_away_and_keeps_the_f
     assert [node.title[:13] for node in graph.nodes if node.kind == "group"] == ["earlier steps"]
 
 
+def test_a_long_loop_over_several_steps_is_one_node_for_each_of_them() -> None:
+    body = [
+        step(("fetch", "parse", "store")[number % 3], number, number + 1, index=number // 3) for number in range(900)
+    ]
+    graph = drawn([step("first", -2, -1), *body, step("last", 900, 901)])
+    assert [node.title for node in graph.nodes] == [
+        "asked",
+        "first",
+        "fetch \u00d7300",
+        "parse \u00d7300",
+        "store \u00d7300",
+        "last",
+    ]
+    assert len(graph.edges) == 5
+
+
+def test_a_fan_of_branches_with_steps_of_their_own_is_one_node_for_each_kind_of_step() -> None:
+    fan = [
+        step(f"{name}-{number}", number % 7 + place * (1 + number % 3), number % 7 + (place + 1) * (1 + number % 3))
+        for number in range(100)
+        for place, name in enumerate(("fetch", "score", "save"))
+    ]
+    graph = drawn(sorted(fan, key=lambda one: one.started_at))
+    assert [node.title for node in graph.nodes][1:] == ["fetch-# \u00d7100", "score-# \u00d7100", "save-# \u00d7100"]
+
+
+def test_a_short_loop_is_drawn_as_it_went() -> None:
+    graph = drawn([step(("fetch", "store")[number % 2], number, number + 1, index=number // 2) for number in range(40)])
+    assert len([node for node in graph.nodes if node.kind == "step"]) == 40
+
+
+def test_a_group_unfolds_in_place_into_each_of_its_steps() -> None:
+    of_run = run()
+    fan = [step(f"page-{number}", 1, 2, status="failed" if number == 7 else "completed") for number in range(500)]
+    grouped = group_steps(of_run, [step("first", 0, 1), *fan, step("last", 2, 3)], {})
+    focus = Focus(of_run.id, unfolded=(group_key(of_run.id, "page-0", 0),))
+    graph = draw(grouped, focus)
+    many = graph.nodes[2]
+    assert [cell.step.id for cell in many.cells] == [f"page-{number}" for number in range(500)]
+    assert all(0 < cell.x < many.place.width and 0 < cell.y < many.place.height for cell in many.cells)
+    assert graph.nodes[3].place.y > many.place.bottom
+    assert len(unroll(grouped, focus).rows) == 3 + 500
+
+
+def test_a_child_unfolds_in_place_with_a_graph_of_its_own() -> None:
+    parent, child = run(), run(status="completed", ended_at=at(3))
+    within = group_steps(child, [step("one", 1, 2), step("two", 2, 3)], {})
+    invoke = step("sub", 1, 3, op="invoke", child_run_id=child.id)
+    grouped = group_steps(parent, [step("first", 0, 1), invoke, step("last", 3, 4)], {child.id: within})
+    focus = Focus(parent.id, unfolded=(str(child.id),))
+    graph = draw(grouped, focus)
+    (unfolded,) = [node for node in graph.nodes if node.inner is not None]
+    assert unfolded.inner is not None
+    assert [node.title for node in unfolded.inner.nodes] == ["asked", "one", "two", "completed in 3.0 s"]
+    assert unfolded.place.height > unfolded.inner.height
+    keys = [node.key for node in (*graph.nodes, *unfolded.inner.nodes)]
+    assert len(set(keys)) == len(keys)
+    assert [(row.group.title, row.depth) for row in unroll(grouped, focus).rows] == [
+        ("first", 0),
+        ("sub", 0),
+        ("one", 1),
+        ("two", 1),
+        ("last", 0),
+    ]
+
+
+def test_an_address_keeps_what_is_unfolded_and_what_is_chosen() -> None:
+    of_run = run()
+    focus = Focus(of_run.id, unfolded=("a", "b"))
+    page = f"/dashboard/runs/{of_run.id}"
+    assert focus.turning("b") == f"{page}?open=a"
+    assert focus.turning("c/d") == f"{page}?open=a&open=b&open=c%2Fd"
+    assert focus.choosing(of_run.id, "x&y", 2) == f"{page}?step=x%26y&index=2&open=a&open=b"
+    child = uuid4()
+    assert Focus(of_run.id).choosing(child, "x", 0, is_group=True) == f"{page}?step=x&index=0&of={child}&group=1"
+    assert focus.closing() == f"{page}?open=a&open=b"
+    many = Focus(of_run.id, unfolded=tuple(str(number) for number in range(12)))
+    assert "open=0" not in many.turning("new")
+
+
 def test_a_few_alike_branches_stay_single() -> None:
     graph = drawn([step(f"page-{number}", 0, 1) for number in range(8)])
     assert len([node for node in graph.nodes if node.kind == "step"]) == 8
@@ -152,13 +235,20 @@ def test_why_a_run_waits_is_told_in_words() -> None:
         equals=b'{"data.contactId":"c-1"}',
         expression="data.score > 3",
     )
-    assert reason(run(), [waits]) == [
-        'Step opened waits for event email.opened where data.contactId == "c-1" && data.score > 3, and gives up in 2 h.'
-    ]
+    told = 'Step opened waits for event email.opened where data.contactId == "c-1" && data.score > 3, and gives up'
+    assert reason(run(), [waits]) == [Reason(told, at(60 + 7200))]
     sleeps = step("rest", 0, None, op="sleep", status="waiting", deadline=at(90))
-    assert reason(run(), [sleeps]) == ["It sleeps in rest, and wakes in 30.0 s."]
-    assert "No worker is connected" in reason(run(status="queued", has_workers=False), [])[0]
-    assert "is paused" in reason(run(status="queued", paused_at=at(1)), [])[0]
+    assert reason(run(), [sleeps]) == [Reason("It sleeps in rest, and wakes", at(90), sleeps)]
+    retries = step("call", 0, None, status="retrying", attempts=2, index=1, deadline=at(70))
+    assert reason(run(), [retries]) == [Reason("Step call #2 failed 2 times, and is tried again", at(70), retries)]
+    works = step("work", 0, None)
+    assert reason(run(status="running", holder="w", holder_kind="worker"), [works]) == [
+        Reason("Its body runs in worker w, in step work.")
+    ]
+    again = run(status="queued", attempt=1, due_at=at(65))
+    assert reason(again, []) == [Reason("Its body failed once and is tried again", at(65))]
+    assert "No worker is connected" in reason(run(status="queued", has_workers=False), [])[0].text
+    assert "is paused" in reason(run(status="queued", paused_at=at(1)), [])[0].text
     assert reason(run(status="completed", ended_at=at(3)), []) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -12,23 +13,24 @@ from rotor.dashboard.live import Live, View
 from rotor.store.changes import Changes
 from rotor.store.problems import NotFound, Overloaded
 
+RUN = uuid4()
+
 
 async def texts(streams: Live, looks: list[View], changes: Changes) -> list[str]:
     """The texts of one stream whose looks find these views in turn; the first is looked at twice."""
-    run_id = uuid4()
     found = iter([looks[0], *looks])
 
     async def look() -> View:
-        changes.runs_changed([run_id])
+        changes.runs_changed([RUN])
         return next(found)
 
-    response = await streams.follow(look, run_id)
+    response = await streams.follow(look)
     assert isinstance(response, StreamingResponse)
     return [str(text) async for text in response.body_iterator]
 
 
 def view(seen: object, *, ended: bool = False, **parts: str) -> View:
-    return View(seen, lambda: parts, ended)
+    return View(seen, lambda: parts, ended, frozenset({RUN}))
 
 
 async def test_only_parts_that_look_different_are_sent_again() -> None:
@@ -75,6 +77,23 @@ async def test_a_run_that_is_pruned_meanwhile_ends_its_stream() -> None:
     assert [text async for text in response.body_iterator][-1] == "event: end\ndata: \n\n"
 
 
+async def test_a_run_that_comes_into_sight_is_listened_to_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_FIRST_SECONDS", 3_600)
+    changes = Changes()
+    child = uuid4()
+    looked: list[int] = []
+
+    async def look() -> View:
+        looked.append(1)
+        asyncio.get_running_loop().call_soon(changes.runs_changed, [child])
+        return View(1, dict, ended=len(looked) == 4, run_ids=frozenset({RUN, child} if len(looked) > 1 else {RUN}))
+
+    response = await Live(changes).follow(look)
+    assert isinstance(response, StreamingResponse)
+    async with asyncio.timeout(10):
+        assert [text async for text in response.body_iterator][-1] == "event: end\ndata: \n\n"
+
+
 async def test_a_stream_is_cut_after_a_while_so_that_its_reader_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,16 +105,15 @@ async def test_a_stream_is_cut_after_a_while_so_that_its_reader_is_asked_for_aga
 async def test_open_streams_end_with_their_server_and_new_ones_are_refused() -> None:
     changes = Changes()
     streams = Live(changes)
-    run_id = uuid4()
 
     async def look() -> View:
         return view(1, head="a")
 
-    response = await streams.follow(look, run_id)
+    response = await streams.follow(look)
     assert isinstance(response, StreamingResponse)
     sent = aiter(response.body_iterator)
     assert [await anext(sent), await anext(sent)][1] == "event: parts\ndata: a\n\n"
     streams.end()
     assert [text async for text in sent] == []
     with pytest.raises(Overloaded):
-        await streams.follow(look, run_id)
+        await streams.follow(look)

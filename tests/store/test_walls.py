@@ -39,7 +39,8 @@ INSERT INTO runs (id, workspace_id, function_id, event_id, status, changed_group
 VALUES ('{RUN}', 1, 'f', 'event', 'waiting', 1, rotor_now(), NULL),
        ('{QUEUED}', 1, 'f', 'event', 'queued', 1, rotor_now(), rotor_now());
 INSERT INTO steps (run_id, id, index, op, status, started_at, settled_group, position)
-VALUES ('{RUN}', 's', 0, 'wait_for_signal', 'waiting', rotor_now(), 1, 0);
+VALUES ('{RUN}', 's', 0, 'wait_for_signal', 'waiting', rotor_now(), 1, 0),
+       ('{RUN}', 'nap', 0, 'sleep', 'waiting', rotor_now(), 1, 0);
 INSERT INTO run_logs (run_id, position, workspace_id, line, at, level, message)
 VALUES ('{RUN}', 0, 1, 1, rotor_now(), 'info', 'ours');
 INSERT INTO signals (workspace_id, id, run_id, step_id, step_index) VALUES (1, 'signal', '{RUN}', 's', 0);
@@ -47,7 +48,8 @@ INSERT INTO used_signal_links VALUES (1, 'used', 'infinity');
 INSERT INTO event_names VALUES (1, 'e');
 INSERT INTO functions (workspace_id, id, serve_url) VALUES (1, 'served', 'https://app');
 INSERT INTO waits (run_id, step_id, step_index, workspace_id, deadline, topic)
-VALUES ('{RUN}', 's', 0, 1, rotor_now() + interval '1 hour', 'signal:signal');
+VALUES ('{RUN}', 's', 0, 1, rotor_now() + interval '1 hour', 'signal:signal'),
+       ('{RUN}', 'nap', 0, 1, rotor_now() + interval '1 hour', NULL);
 INSERT INTO runs (id, workspace_id, function_id, event_id, status, changed_group, created_at, ended_at, error)
 VALUES ('{FAILED}', 1, 'f', 'event', 'failed', 1, rotor_now(), rotor_now(), '{{}}');
 INSERT INTO steps (run_id, id, index, op, status, started_at, ended_at, settled_group, position, event_id)
@@ -72,6 +74,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "get_run": (RUN,),
     "get_run_outline": (RUN, 10),
     "get_step_outline": (RUN, "s", 0, 10),
+    "hasten_wait": (RUN, "nap", 0),
     "insert_lease": (NEW, "w", "", "", 1, MONTH),
     "list_apps": (10,),
     "list_events": (None, None, 10, 10, 10),

@@ -5,18 +5,18 @@ from __future__ import annotations
 from starlette.responses import RedirectResponse, Response
 
 from rotor import telemetry
-from rotor.dashboard.door import Visit
-from rotor.dashboard.run_page import run_id_of
+from rotor.dashboard.door import Forbidden, Visit
+from rotor.dashboard.focus import run_id_of, step_of
 from rotor.dashboard.templating import event_path, function_path
 from rotor.errors import PayloadError
 from rotor.protocol import json
 from rotor.protocol.json import Raw
-from rotor.store import cancellation, functions, replays, signals
+from rotor.store import cancellation, functions, replays, signals, waking
 from rotor.store.checks import CANCEL_RUN, event_name_problem, name_problem
 from rotor.store.intake import NewEvent
 from rotor.store.problems import Invalid
 
-__all__ = ["cancel", "complete_signal", "complete_waiting", "pause", "replay", "resume", "send_event"]
+__all__ = ["cancel", "complete_signal", "complete_waiting", "pause", "replay", "resume", "send_event", "wake"]
 
 
 async def cancel(visit: Visit) -> Response:
@@ -48,6 +48,15 @@ async def _complete(visit: Visit) -> None:
     if problem:
         raise Invalid([("signal", problem)])
     await signals.complete(visit.store, visit.workspace_id, signal_id, _data(visit))
+
+
+async def wake(visit: Visit) -> Response:
+    run_id = run_id_of(visit.request.path_params["run_id"])
+    if not visit.in_development:
+        raise Forbidden("a sleep is woken under `rotor dev` only: elsewhere a run sleeps for as long as it says")
+    step_id, index = step_of(visit.form.get("step", ""), visit.form.get("index", ""))
+    await waking.wake(visit.store, visit.workspace_id, run_id, step_id, index)
+    return RedirectResponse(f"/dashboard/runs/{run_id}", 303)
 
 
 async def pause(visit: Visit) -> Response:

@@ -1,92 +1,43 @@
-"""A run's steps as a graph: what is drawn where, and which words stand on it."""
+"""A run's steps as a graph: what is drawn where, which words stand on it, and what is unfolded within."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from urllib.parse import urlencode
+from math import ceil, sqrt
 
-from rotor.dashboard.folding import Folded, fold, stem
+from rotor.dashboard.focus import Focus
+from rotor.dashboard.folding import Folded
+from rotor.dashboard.grouping import Grouped, StepGroup
 from rotor.dashboard.layout import Drawing, Place, Size, lay_out
-from rotor.dashboard.order import Order, Span, order_of
-from rotor.dashboard.words import beginning, cut, duration, waits_for
+from rotor.dashboard.words import OPS, beginning, cut, duration, waits_for
 from rotor.store.outlines import RunOutline, StepOutline
 
-__all__ = ["Graph", "Node", "StepGroup", "draw", "group_steps"]
+__all__ = ["Cell", "Graph", "Node", "draw"]
 
-NODE = Size(226, 66)
-PILL = Size(190, 30)
+NODE = Size(244, 78)
+PILL = Size(200, 32)
 JOINT = Size(8, 8)
 MARGIN = 16
-TITLE_CHARACTERS = 25
-LINE_CHARACTERS = 30
-BESIDE_LINK_CHARACTERS = 18
-WORST_FIRST = ("failed", "timed_out", "retrying", "running", "waiting", "cancelled", "completed")
-
-OPS = {
-    "run": "step",
-    "sleep": "sleep",
-    "wait_for_event": "wait for event",
-    "invoke": "invoke",
-    "send_event": "send event",
-    "wait_for_signal": "wait for signal",
-}
+HEAD = 54
+"""The height of what stands above what is unfolded in a node."""
+CELL = 16
+CELLS_DRAWN = 1_000
+TITLE_CHARACTERS = 24
+ABOUT_CHARACTERS = 38
+LINE_CHARACTERS = 32
+BESIDE_LINK_CHARACTERS = 19
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepGroup:
-    """One step, or several alike ones that are drawn as one."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One step of an unfolded group."""
 
-    steps: list[StepOutline]
-
-    @property
-    def first(self) -> StepOutline:
-        return self.steps[0]
-
-    @property
-    def is_group(self) -> bool:
-        return len(self.steps) > 1
-
-    @property
-    def started_at(self) -> datetime:
-        return self.first.started_at
-
-    @property
-    def ended_at(self) -> datetime | None:
-        """When the last of them ended; None while one has not."""
-        ends = [step.ended_at for step in self.steps if step.ended_at is not None]
-        return max(ends) if len(ends) == len(self.steps) else None
-
-    @property
-    def counts(self) -> list[tuple[str, int]]:
-        """How many have each status, the worst first."""
-        counted: Counter[str] = Counter(step.status for step in self.steps)
-        return [(status, counted[status]) for status in WORST_FIRST if counted[status]]
-
-    @property
-    def status(self) -> str:
-        return self.counts[0][0]
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether they are not alike, but put away together."""
-        return len({stem(step.id) for step in self.steps}) > 1
-
-    @property
-    def title(self) -> str:
-        if not self.is_group:
-            return self.first.id + (f" #{self.first.index + 1}" if self.first.index else "")
-        if self.is_mixed:
-            return "earlier steps"
-        return self.first.id if len({step.id for step in self.steps}) == 1 else stem(self.first.id)
-
-    @property
-    def query(self) -> str:
-        """The query of the page that shows this step or group beside the graph."""
-        return urlencode({"step": self.first.id, "index": self.first.index, **({"group": 1} if self.is_group else {})})
+    step: StepOutline
+    x: float
+    y: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +45,7 @@ class Node:
     """One thing that is drawn."""
 
     kind: str
+    """`pill` (where the run began or ended), `joint`, `step` or `group`."""
     place: Place
     key: str
     status: str = ""
@@ -107,12 +59,21 @@ class Node:
     """Counts down to here."""
     shares: list[tuple[str, float, float]] = field(default_factory=list)
     """Of a group: status, beginning and width of its part of a bar."""
+    cells: list[Cell] = field(default_factory=list)
+    """Of an unfolded group."""
+    inner: Graph | None = None
+    """Of a step whose child is unfolded."""
+
+    @property
+    def is_unfolded(self) -> bool:
+        return bool(self.cells) or self.inner is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """All that is drawn."""
+    """All that is drawn of a run."""
 
+    run: RunOutline
     nodes: list[Node]
     edges: list[tuple[str, str]]
     """Path and the status of what it leads to."""
@@ -120,32 +81,33 @@ class Graph:
     height: int
 
 
-def group_steps(steps: Sequence[StepOutline]) -> tuple[list[StepGroup], Folded]:
-    """The steps as they are drawn, alike ones together."""
-    order: Order = order_of([Span(step.started_at, step.ended_at) for step in steps])
-    quiet = [step.status in ("completed", "cancelled") for step in steps]
-    folded = fold([(step.op, stem(step.id)) for step in steps], quiet, order)
-    return [StepGroup(steps=[steps[number] for number in node]) for node in folded.nodes], folded
-
-
-def draw(run: RunOutline, groups: Sequence[StepGroup], folded: Folded) -> Graph:
+def draw(drawn: Grouped, focus: Focus) -> Graph:
     """The graph of a run: where it began, its steps, and its end once it is there."""
-    sizes, edges, at = _shape(len(groups), folded, ended=run.ended_at is not None)
-    drawing: Drawing = lay_out(sizes, edges)
+    run, groups = drawn.run, drawn.groups
+    inner = {
+        number: draw(child, focus)
+        for number, group in enumerate(groups)
+        if not group.is_group and (child := drawn.children.get(group.first.child_run_id or run.id)) is not None
+    }
+    open_groups = {number for number, group in enumerate(groups) if group.is_group and group.key in focus.unfolded}
+    sizes = [_size(group, inner.get(number), number in open_groups) for number, group in enumerate(groups)]
+    all_sizes, edges, at = _shape(sizes, drawn.folded, ended=run.ended_at is not None)
+    drawing: Drawing = lay_out(all_sizes, edges)
+    prefix = "" if run.id == focus.run_id else f"{run.id}-"
     nodes = []
     for number, place in enumerate(drawing.places):
         what = at[number]
-        if what == "start":
-            name = run.event_name or "event"
-            nodes.append(Node(kind="pill", place=place, key="start", status="start", title=cut(name, TITLE_CHARACTERS)))
-        elif what == "end":
-            nodes.append(Node(kind="pill", place=place, key="end", status=run.status, title=_end(run)))
-        elif what is None:
-            nodes.append(Node(kind="joint", place=place, key=f"joint-{number}"))
+        if what is None:
+            nodes.append(Node(kind="joint", place=place, key=f"{prefix}joint-{number}"))
+        elif isinstance(what, str):
+            nodes.append(_pill(run, what, place, prefix))
+        elif groups[what].is_group:
+            nodes.append(_group_node(groups[what], place, run.now, prefix, is_open=what in open_groups))
         else:
-            nodes.append(_step_node(groups[int(what)], place, run.now))
+            nodes.append(_step_node(groups[what], place, run.now, prefix, inner.get(what)))
     lines = [(_path(points), nodes[after].status) for points, (_, after) in zip(drawing.edges, edges, strict=True)]
     return Graph(
+        run=run,
         nodes=nodes,
         edges=lines,
         width=round(drawing.width) + 2 * MARGIN,
@@ -153,7 +115,28 @@ def draw(run: RunOutline, groups: Sequence[StepGroup], folded: Folded) -> Graph:
     )
 
 
-def _shape(count: int, folded: Folded, *, ended: bool) -> tuple[list[Size], list[tuple[int, int]], list[str | None]]:
+def _size(group: StepGroup, inner: Graph | None, is_open: bool) -> Size:
+    if inner is not None:
+        return Size(max(NODE.width, inner.width), HEAD + inner.height)
+    if is_open:
+        columns, count = _columns(len(group.steps)), min(len(group.steps), CELLS_DRAWN)
+        return Size(max(NODE.width, 2 * MARGIN + columns * CELL), HEAD + 28 + ceil(count / columns) * CELL)
+    return NODE
+
+
+def _columns(count: int) -> int:
+    return min(max(ceil(sqrt(count * 2)), 12), 45)
+
+
+def _cells(group: StepGroup) -> Iterator[Cell]:
+    columns = _columns(len(group.steps))
+    for number, step in enumerate(group.steps[:CELLS_DRAWN]):
+        yield Cell(step, MARGIN + number % columns * CELL, HEAD + 4 + number // columns * CELL)
+
+
+def _shape(
+    groups: list[Size], folded: Folded, *, ended: bool
+) -> tuple[list[Size], list[tuple[int, int]], list[str | int | None]]:
     """Sizes and edges of all that is drawn, and what each is: `start`, `end`, a group's number, or None for a joint."""
     joints_before: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
     direct: list[tuple[int, int]] = []
@@ -163,17 +146,17 @@ def _shape(count: int, folded: Folded, *, ended: bool) -> tuple[list[Size], list
             joints_before.setdefault(afters[0], []).append((early, afters))
         else:
             direct += [(before, after) for before in befores for after in afters if before < after]
-    at: list[str | None] = ["start"]
+    at: list[str | int | None] = ["start"]
     number_of: dict[int, int] = {}
     edges: list[tuple[int, int]] = []
     later: list[tuple[int, int]] = []
-    for group in range(count):
+    for group in range(len(groups)):
         for befores, afters in joints_before.get(group, []):
             edges += [(number_of[before], len(at)) for before in befores]
             later += [(len(at), after) for after in afters]
             at.append(None)
         number_of[group] = len(at)
-        at.append(str(group))
+        at.append(group)
     edges += [(joint, number_of[after]) for joint, after in later]
     edges += [(number_of[before], number_of[after]) for before, after in dict.fromkeys(direct)]
     led_to = {after for _, after in edges}
@@ -182,42 +165,50 @@ def _shape(count: int, folded: Folded, *, ended: bool) -> tuple[list[Size], list
         led_from = {before for before, _ in edges}
         edges += [(number, len(at)) for number in range(len(at)) if number not in led_from]
         at.append("end")
-    sizes = [JOINT if what is None else PILL if what in ("start", "end") else NODE for what in at]
+    sizes = [JOINT if what is None else PILL if isinstance(what, str) else groups[what] for what in at]
     return sizes, edges, at
 
 
-def _end(run: RunOutline) -> str:
+def _pill(run: RunOutline, what: str, place: Place, prefix: str) -> Node:
+    if what == "start":
+        title = cut(run.event_name or "event", TITLE_CHARACTERS)
+        return Node(kind="pill", place=place, key=f"{prefix}start", status="start", title=title)
     took = f" in {duration((run.ended_at - run.created_at).total_seconds())}" if run.ended_at else ""
-    return f"{run.status}{took}"
+    return Node(kind="pill", place=place, key=f"{prefix}end", status=run.status, title=f"{run.status}{took}")
 
 
-def _step_node(group: StepGroup, place: Place, now: datetime) -> Node:
+def _group_node(group: StepGroup, place: Place, now: datetime, prefix: str, *, is_open: bool) -> Node:
+    told = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in group.counts)
+    return Node(
+        kind="group",
+        place=place,
+        key=f"{prefix}g-{group.first.index}-{group.first.id}",
+        status=group.status,
+        title=f"{cut(group.title, TITLE_CHARACTERS - 7)} \u00d7{len(group.steps):,}",
+        about=cut(f"{'put away' if group.is_mixed else OPS[group.first.op]} · {took(group, now)}", ABOUT_CHARACTERS),
+        text=cut(told, LINE_CHARACTERS + 6),
+        group=group,
+        shares=_shares(group),
+        cells=list(_cells(group)) if is_open else [],
+    )
+
+
+def _step_node(group: StepGroup, place: Place, now: datetime, prefix: str, inner: Graph | None) -> Node:
     step = group.first
-    if group.is_group:
-        return Node(
-            kind="group",
-            place=place,
-            key=f"g-{step.index}-{step.id}",
-            status=group.status,
-            title=f"{cut(group.title, TITLE_CHARACTERS - 7)} \u00d7{len(group.steps):,}",
-            about=f"{'put away' if group.is_mixed else OPS[step.op]} · {took(group, now)}",
-            text=cut(
-                ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in group.counts), LINE_CHARACTERS
-            ),
-            group=group,
-            shares=_shares(group),
-        )
+    tries = f"{step.attempts} tries" if step.attempts > 1 else ""
+    about = (OPS[step.op], took(group, now), tries)
     return Node(
         kind="step",
         place=place,
-        key=f"s-{step.index}-{step.id}",
+        key=f"{prefix}s-{step.index}-{step.id}",
         status=step.status,
-        title=cut(group.title, TITLE_CHARACTERS),
-        about=" · ".join(part for part in (OPS[step.op], took(group, now), _tries(step)) if part),
+        title=cut(group.title, TITLE_CHARACTERS - (4 if step.child_run_id else 0)),
+        about=" · ".join(part for part in about if part),
         text=cut(line_about(step), BESIDE_LINK_CHARACTERS if step.child_run_id else LINE_CHARACTERS),
         group=group,
         since=step.started_at if step.status == "running" else None,
         until=step.deadline if step.status in ("waiting", "retrying") else None,
+        inner=inner,
     )
 
 
@@ -236,10 +227,6 @@ def took(group: StepGroup, now: datetime) -> str:
     if end is not None:
         return duration((end - group.started_at).total_seconds())
     return f"{duration((now - group.started_at).total_seconds())} so far" if group.is_group else ""
-
-
-def _tries(step: StepOutline) -> str:
-    return f"{step.attempts} tries" if step.attempts > 1 else ""
 
 
 def line_about(step: StepOutline) -> str:

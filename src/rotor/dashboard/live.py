@@ -42,6 +42,8 @@ class View:
     draw: Callable[[], Mapping[str, str]]
     """The HTML of each part by its name."""
     ended: bool = False
+    run_ids: frozenset[UUID] = frozenset()
+    """The runs whose changes are news."""
 
 
 Look = Callable[[], Awaitable[View]]
@@ -61,21 +63,28 @@ class Live:
         for listener in self._open:
             listener.set()
 
-    async def follow(self, look: Look, run_id: UUID | None = None) -> Response:
+    async def follow(self, look: Look) -> Response:
         """The stream of a page. Raises `Overloaded` where too many are open, and what the first look raises."""
         if len(self._open) >= limits.STREAMS or self._ending:
             message = f"{len(self._open):,} streams are open here (STREAMS is {limits.STREAMS:,}); try again"
             raise Overloaded(message, retry_after_seconds=5)
-        await look()
+        first = await look()
         return StreamingResponse(
-            self._texts(look, run_id), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+            self._texts(look, first.run_ids), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
         )
 
-    async def _texts(self, look: Look, run_id: UUID | None) -> AsyncGenerator[str, None]:
-        listener = self._changes.listen(run_id) if run_id else asyncio.Event()
+    async def _texts(self, look: Look, run_ids: frozenset[UUID]) -> AsyncGenerator[str, None]:
+        listener, heard = asyncio.Event(), set[UUID]()
         self._open.add(listener)
+
+        def hear(run_ids: frozenset[UUID]) -> None:
+            for run_id in run_ids - heard:
+                self._changes.listen(run_id, listener)
+            heard.update(run_ids)
+
+        hear(run_ids)
         try:
-            async for text in self._looks(look, listener):
+            async for text in self._looks(look, listener, hear):
                 yield text
         except NotFound:
             yield _event("end", "")
@@ -86,10 +95,12 @@ class Live:
             log.warning("the database does not answer: %s", type(error).__name__)
         finally:
             self._open.discard(listener)
-            if run_id:
+            for run_id in heard:
                 self._changes.unlisten(run_id, listener)
 
-    async def _looks(self, look: Look, listener: asyncio.Event) -> AsyncGenerator[str, None]:
+    async def _looks(
+        self, look: Look, listener: asyncio.Event, hear: Callable[[frozenset[UUID]], None]
+    ) -> AsyncGenerator[str, None]:
         yield "retry: 1000\n\n"
         sent: dict[str, int] = {}
         seen: object = None
@@ -99,6 +110,7 @@ class Live:
             listener.clear()
             began = monotonic()
             view = await look()
+            hear(view.run_ids)
             news = {} if view.seen == seen else dict(view.draw())
             seen = view.seen
             parts = [part for name, part in news.items() if sent.get(name) != hash(part)]

@@ -1,130 +1,180 @@
-"""The page of one run: its graph, its timeline and one of its steps beside them, once and live."""
+"""The page of one run: its graph, its timeline, its log and one of its steps beside them, once and live."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from rotor.dashboard.door import Visit
-from rotor.dashboard.graph import StepGroup, draw, group_steps
+from rotor.dashboard.focus import Focus, focus_of
+from rotor.dashboard.graph import draw
+from rotor.dashboard.grouping import Grouped, StepGroup, group_steps
 from rotor.dashboard.live import Live, View
 from rotor.dashboard.timeline import unroll
 from rotor.dashboard.words import reason
-from rotor.store import outlines
-from rotor.store.outlines import RunOutline, StepOutline
+from rotor.store import outlines, run_logs
+from rotor.store.outlines import Beginning, RunOutline, StepOutline
 from rotor.store.problems import NotFound
+from rotor.store.run_logs import Line
 
-__all__ = ["live", "run_id_of", "show"]
+__all__ = ["PAYLOAD_BYTES_SHOWN", "PREVIEW_BYTES", "live", "payload", "show"]
 
 STEPS_DRAWN = 5_000
+STEPS_DRAWN_OF_CHILD = 1_000
 PREVIEW_BYTES = 256
 PAYLOAD_BYTES_SHOWN = 128 * 1024
 MEMBERS_SHOWN = 1_000
-INDEX_MAX = 2**31
+LINES_SHOWN = 500
 
 
 @dataclass(frozen=True)
-class Selected:
-    """Which step or group of the run is shown beside its graph."""
+class Told:
+    """A run and its steps as they were read, with its unfolded children."""
 
-    step_id: str
-    index: int
-    is_group: bool
+    run: RunOutline
+    steps: list[StepOutline]
+    children: Mapping[UUID, Told]
+
+    def all(self) -> Iterator[Told]:
+        yield self
+        for child in self.children.values():
+            yield from child.all()
+
+    def grouped(self) -> Grouped:
+        children = {run_id: child.grouped() for run_id, child in self.children.items()}
+        return group_steps(self.run, self.steps, children)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """All that is drawn of a run."""
+    """All that is shown of a run."""
 
-    run: RunOutline
-    steps: list[StepOutline]
-    selected: StepOutline | None
+    told: Told
+    chosen: StepOutline | None
+    lines: list[Line]
+    chosen_lines: list[Line]
+    """The lines of the run that the chosen step is of."""
+
+    @property
+    def news(self) -> object:
+        """What differs where there is something to draw: the time of the look is no news by itself."""
+        runs = [(msgspec.structs.replace(one.run, now=one.run.created_at), one.steps) for one in self.told.all()]
+        return runs, self.chosen, self.lines, self.chosen_lines
 
 
 async def show(visit: Visit) -> Response:
-    run_id, selected = run_id_of(visit.request.path_params["run_id"]), _selected(visit.request)
-    seen = await _look(visit, run_id, selected)
-    return visit.page("run.html", run=seen.run, **_parts(visit, seen, selected))
+    focus = focus_of(visit.request)
+    seen = await _look(visit, focus)
+    return visit.page("run.html", run=seen.told.run, **_parts(visit, seen, focus))
 
 
 async def live(visit: Visit, streams: Live) -> Response:
-    run_id, selected = run_id_of(visit.request.path_params["run_id"]), _selected(visit.request)
+    focus = focus_of(visit.request)
 
     async def look() -> View:
-        seen = await _look(visit, run_id, selected)
-        # The time of the look is no news by itself.
-        compared = (msgspec.structs.replace(seen.run, now=seen.run.created_at), seen.steps, seen.selected)
-        return View(compared, partial(_parts, visit, seen, selected), ended=seen.run.ended_at is not None)
+        seen = await _look(visit, focus)
+        runs = [one.run for one in seen.told.all()]
+        ended = all(run.ended_at is not None for run in runs)
+        return View(seen.news, partial(_parts, visit, seen, focus), ended, frozenset(run.id for run in runs))
 
-    return await streams.follow(look, run_id)
-
-
-def run_id_of(text: str) -> UUID:
-    """The run that a path names. Raises `NotFound` for what is no run's id."""
-    try:
-        run_id = UUID(text)
-    except ValueError:
-        raise NotFound(f"there is no run {text[:64]!r}") from None
-    if str(run_id) != text.lower():
-        raise NotFound(f"there is no run {text[:64]!r}")
-    return run_id
+    return await streams.follow(look)
 
 
-async def _look(visit: Visit, run_id: UUID, selected: Selected | None) -> Seen:
+async def payload(visit: Visit) -> Response:
+    """One whole payload as plain text: a step's output, or the run's event or output."""
+    focus, database = focus_of(visit.request), visit.store.database
+    size = {"payload_bytes": visit.store.payload_bytes_max}
+    found: Beginning | None
+    if focus.chosen is not None:
+        one = focus.chosen
+        step = await outlines.get_step(database, visit.workspace_id, one.run_id, one.step_id, one.index, **size)
+        found = step.output
+    else:
+        run = await outlines.get_run(database, visit.workspace_id, focus.run_id, **size)
+        found = run.event_data if visit.request.query_params.get("what") == "event" else run.output
+    if found is None:
+        raise NotFound("there is no such payload")
+    return Response(found.head, media_type="text/plain; charset=utf-8")
+
+
+async def _look(visit: Visit, focus: Focus) -> Seen:
     database, workspace_id = visit.store.database, visit.workspace_id
-    run = await outlines.get_run(database, workspace_id, run_id, payload_bytes=PAYLOAD_BYTES_SHOWN)
-    steps = await outlines.steps(database, workspace_id, run_id, steps_max=STEPS_DRAWN, payload_bytes=PREVIEW_BYTES)
-    step = None
-    if selected is not None and not selected.is_group:
+    told = await _tell(visit, focus, focus.run_id, payload_bytes=PAYLOAD_BYTES_SHOWN, steps_max=STEPS_DRAWN)
+    one, step = focus.chosen, None
+    if one is not None and not one.is_group:
         step = await outlines.get_step(
-            database, workspace_id, run_id, selected.step_id, selected.index, payload_bytes=PAYLOAD_BYTES_SHOWN
+            database, workspace_id, one.run_id, one.step_id, one.index, payload_bytes=PAYLOAD_BYTES_SHOWN
         )
-    return Seen(run, steps, step)
+    lines = await run_logs.latest(database, workspace_id, focus.run_id, lines_max=LINES_SHOWN)
+    step_lines = lines
+    if one is not None and one.run_id != focus.run_id:
+        step_lines = await run_logs.latest(database, workspace_id, one.run_id, lines_max=LINES_SHOWN)
+    return Seen(told, step, lines, step_lines if step is not None else [])
 
 
-def _parts(visit: Visit, seen: Seen, selected: Selected | None) -> Mapping[str, str]:
+async def _tell(visit: Visit, focus: Focus, run_id: UUID, *, payload_bytes: int, steps_max: int) -> Told:
+    """The run with its steps, and those of its children that are unfolded, theirs within."""
+    database, workspace_id = visit.store.database, visit.workspace_id
+    run = await outlines.get_run(database, workspace_id, run_id, payload_bytes=payload_bytes)
+    steps = await outlines.steps(database, workspace_id, run_id, steps_max=steps_max, payload_bytes=PREVIEW_BYTES)
+    children = {}
+    for step in steps:
+        child = step.child_run_id
+        if child is None or str(child) not in focus.unfolded:
+            continue
+        with suppress(NotFound):  # it is pruned
+            children[child] = await _tell(
+                visit, focus, child, payload_bytes=PREVIEW_BYTES, steps_max=STEPS_DRAWN_OF_CHILD
+            )
+    return Told(run, steps, children)
+
+
+def _parts(visit: Visit, seen: Seen, focus: Focus) -> Mapping[str, str]:
     """The HTML of each part of the page."""
-    groups, folded = group_steps(seen.steps)
-    run = seen.run
-    group = _find_group(groups, selected)
+    run, steps, drawn = seen.told.run, seen.told.steps, seen.told.grouped()
+    signals = [
+        (one.run.id, step)
+        for one in seen.told.all()
+        for step in one.steps
+        if step.op == "wait_for_signal" and step.status == "waiting"
+    ]
     return {
-        "head": visit.part("run_head.html", run=run, reasons=reason(run, seen.steps), count=len(seen.steps)),
-        "approvals": visit.part(
-            "run_approvals.html",
-            run=run,
-            signals=[one for one in seen.steps if one.op == "wait_for_signal" and one.status == "waiting"],
+        "head": visit.part("run_head.html", run=run, reasons=reason(run, steps), count=len(steps), focus=focus),
+        "approvals": visit.part("run_approvals.html", signals=signals),
+        "graph": visit.part("run_graph.html", graph=draw(drawn, focus), focus=focus, is_cut=len(steps) == STEPS_DRAWN),
+        "timeline": visit.part("run_timeline.html", run=run, timeline=unroll(drawn, focus), focus=focus),
+        "log": visit.part("run_log.html", lines=seen.lines, focus=focus, lines_max=LINES_SHOWN),
+        "panel": visit.part(
+            "run_panel.html",
+            focus=focus,
+            step=seen.chosen,
+            group=_find_group(drawn, focus),
+            members_max=MEMBERS_SHOWN,
+            lines=_lines_of_step(seen),
         ),
-        "graph": visit.part(
-            "run_graph.html",
-            run=run,
-            graph=draw(run, groups, folded),
-            selected=selected,
-            is_cut=len(seen.steps) == STEPS_DRAWN,
-        ),
-        "timeline": visit.part("run_timeline.html", run=run, timeline=unroll(run, groups)),
-        "panel": visit.part("run_panel.html", run=run, step=seen.selected, group=group, members_max=MEMBERS_SHOWN),
-        "payloads": visit.part("run_payloads.html", run=run),
+        "payloads": visit.part("run_payloads.html", run=run, focus=focus),
     }
 
 
-def _find_group(groups: list[StepGroup], selected: Selected | None) -> StepGroup | None:
-    if selected is None or not selected.is_group:
-        return None
-    wanted = (selected.step_id, selected.index)
-    return next((group for group in groups if any((one.id, one.index) == wanted for one in group.steps)), None)
+def _lines_of_step(seen: Seen) -> list[Line]:
+    """What the chosen step has logged."""
+    step = seen.chosen
+    if step is None:
+        return []
+    return [line for line in seen.chosen_lines if (line.step_id, line.step_index) == (step.id, step.index)]
 
 
-def _selected(request: Request) -> Selected | None:
-    query = request.query_params
-    step_id, index = query.get("step", ""), query.get("index", "0")
-    if not step_id:
+def _find_group(drawn: Grouped, focus: Focus) -> StepGroup | None:
+    one = focus.chosen
+    if one is None or not one.is_group:
         return None
-    if "\0" in step_id or not index.isdecimal() or not index.isascii() or int(index[:12]) >= INDEX_MAX:
-        raise NotFound(f"the run has no step {step_id[:64]!r}")
-    return Selected(step_id, int(index[:12]), "group" in query)
+    if one.run_id != drawn.run.id:
+        return next((found for child in drawn.children.values() if (found := _find_group(child, focus))), None)
+    wanted = (one.step_id, one.index)
+    return next((group for group in drawn.groups if any((step.id, step.index) == wanted for step in group.steps)), None)

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from rotor.dashboard.door import Visit
+from rotor.dashboard.focus import run_id_of
 from rotor.dashboard.live import Live, View
-from rotor.dashboard.run_page import run_id_of
 from rotor.protocol.messages import RunStatus
 from rotor.store import events, functions, run_lists, runs
 from rotor.store.checks import text_problem

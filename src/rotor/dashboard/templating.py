@@ -12,7 +12,6 @@ import jinja2
 from markupsafe import Markup
 
 from rotor.dashboard import words
-from rotor.dashboard.graph import OPS
 
 __all__ = ["STATIC", "asset", "event_path", "function_path", "render"]
 
@@ -75,5 +74,6 @@ def _environment() -> jinja2.Environment:
     environment.globals["function_path"] = function_path
     environment.globals["waits_for"] = words.waits_for
     environment.globals["match_text"] = words.match_text
-    environment.globals["OPS"] = OPS
+    environment.globals["OPS"] = words.OPS
+    environment.globals["can_wake"] = words.can_wake
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -10,9 +11,42 @@ import msgspec
 from rotor.store.outlines import Beginning, RunOutline, StepOutline
 from rotor.store.waiting import Deadline
 
-__all__ = ["beginning", "byte_size", "duration", "instant", "match_text", "minute", "pretty", "reason", "waits_for"]
+__all__ = [
+    "OPS",
+    "Reason",
+    "beginning",
+    "byte_size",
+    "can_wake",
+    "duration",
+    "instant",
+    "match_text",
+    "minute",
+    "pretty",
+    "reason",
+    "waits_for",
+]
 
 ONE_LINE = 40
+REASONS_MAX = 5
+
+OPS = {
+    "run": "step",
+    "sleep": "sleep",
+    "wait_for_event": "wait for event",
+    "invoke": "invoke",
+    "send_event": "send event",
+    "wait_for_signal": "wait for signal",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a run waits: a sentence, or one that goes on with when."""
+
+    text: str
+    until: datetime | None = None
+    step: StepOutline | None = None
+    """What waits for that time alone, and so may be woken."""
 
 
 def duration(seconds: float) -> str:
@@ -88,57 +122,69 @@ def match_text(step: StepOutline) -> str:
     return " && ".join(parts)
 
 
-def reason(run: RunOutline, steps: Sequence[StepOutline]) -> list[str]:
+def reason(run: RunOutline, steps: Sequence[StepOutline]) -> list[Reason]:
     """Why the run stands where it does; nothing for one that has ended."""
     if run.ended_at is not None:
         return []
     told = []
     if run.cancel_requested_at is not None:
-        told.append("Its cancellation is asked for: the step in flight is recorded, and nothing later starts.")
+        told.append(Reason("Its cancellation is asked for: the step in flight is recorded, and nothing later starts."))
     if run.paused_at is not None:
-        told.append(f"The function {run.function_id} is paused: nothing of it starts or goes on until it is resumed.")
+        paused = f"The function {run.function_id} is paused: nothing of it starts or goes on until it is resumed."
+        told.append(Reason(paused))
     match run.status:
         case "queued":
             told.append(_queued(run))
         case "running":
-            told.append(_running(run))
+            told.append(_running(run, steps))
         case _:
-            told += _waiting(run, steps)
+            told += _waiting(steps)
     return told
 
 
-def _queued(run: RunOutline) -> str:
+def _queued(run: RunOutline) -> Reason:
     if not run.registered:
-        return f"The function {run.function_id} is not registered any more, so nobody can run it."
+        return Reason(f"The function {run.function_id} is not registered any more, so nobody can run it.")
     if run.due_at is not None and run.due_at > run.now:
-        failed = f" after {run.attempt} failed tries" if run.attempt else ""
-        return f"It is tried again in {duration((run.due_at - run.now).total_seconds())}{failed}."
+        failed = f"Its body failed {_times(run.attempt)} and is" if run.attempt else "It is"
+        return Reason(f"{failed} tried again", run.due_at)
     if run.serve_url is not None:
-        return "It is due, and waits for the server to call its app."
+        return Reason("It is due, and waits for the server to call its app.")
     if not run.has_workers:
-        return "No worker is connected: start one with `rotor worker APP`."
-    return "It is due, and waits for a worker that serves its function and has a free slot."
+        return Reason("No worker is connected: start one with `rotor worker APP`.")
+    return Reason("It is due, and waits for a worker that serves its function and has a free slot.")
 
 
-def _running(run: RunOutline) -> str:
+def _running(run: RunOutline, steps: Sequence[StepOutline]) -> Reason:
     where = "the app at" if run.holder_kind == "invocation" else "worker"
-    return f"Its body runs in {where} {run.holder}." if run.holder else "Its body runs."
+    held = f"Its body runs in {where} {run.holder}" if run.holder else "Its body runs"
+    busy = [step.title for step in steps if step.status == "running"]
+    more = f" and {len(busy) - 2:,} more" if len(busy) > 2 else ""
+    return Reason(f"{held}, in step {', '.join(busy[:2])}{more}." if busy else f"{held}.")
 
 
-def _waiting(run: RunOutline, steps: Sequence[StepOutline]) -> list[str]:
+def _waiting(steps: Sequence[StepOutline]) -> list[Reason]:
     open_steps = [step for step in steps if step.status in ("waiting", "retrying")]
-    told = [_open_step(run, step) for step in open_steps[:5]]
-    if len(open_steps) > 5:
-        told.append(f"And for {len(open_steps) - 5:,} more steps.")
-    return told or ["It waits."]
+    told = [_open_step(step) for step in open_steps[:REASONS_MAX]]
+    if len(open_steps) > REASONS_MAX:
+        told.append(Reason(f"And for {len(open_steps) - REASONS_MAX:,} more steps."))
+    return told or [Reason("It waits.")]
 
 
-def _open_step(run: RunOutline, step: StepOutline) -> str:
-    left = f" in {duration((step.deadline - run.now).total_seconds())}" if step.deadline else ""
-    if step.status == "retrying":
-        return f"Step {step.id} failed {step.attempts} times and is tried again{left}."
-    if step.op == "sleep":
-        return f"It sleeps in {step.id}, and wakes{left}."
+def _open_step(step: StepOutline) -> Reason:
+    if can_wake(step):
+        if step.op == "sleep":
+            return Reason(f"It sleeps in {step.title}, and wakes", step.deadline, step)
+        return Reason(f"Step {step.title} failed {_times(step.attempts)}, and is tried again", step.deadline, step)
     match = match_text(step)
-    until = f", and gives up{left}" if left else ""
-    return f"Step {step.id} waits for {waits_for(step)}{f' where {match}' if match else ''}{until}."
+    told = f"Step {step.title} waits for {waits_for(step)}{f' where {match}' if match else ''}"
+    return Reason(f"{told}, and gives up", step.deadline) if step.deadline else Reason(f"{told}.")
+
+
+def can_wake(step: StepOutline) -> bool:
+    """Whether it waits for nothing but time."""
+    return step.status in ("waiting", "retrying") and step.deadline is not None and step.op in ("run", "sleep")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"

@@ -48,9 +48,9 @@ class Changes:
                 for listener in self._runs.get(run_id, ()):
                     listener.set()
 
-    def listen(self, run_id: UUID) -> asyncio.Event:
-        """An event that is set at each change of the run, until `unlisten`."""
-        listener = asyncio.Event()
+    def listen(self, run_id: UUID, listener: asyncio.Event | None = None) -> asyncio.Event:
+        """An event that is set at each change of the run, until `unlisten`; `listener` if it is given."""
+        listener = listener or asyncio.Event()
         self._runs[run_id].add(listener)
         return listener
 

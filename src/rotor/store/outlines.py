@@ -86,6 +86,11 @@ class StepOutline(msgspec.Struct, frozen=True, kw_only=True):
     expression: str | None
     """While it waits for an event: the CEL that must hold as well."""
 
+    @property
+    def title(self) -> str:
+        """Its id, and from the second use on which use it is."""
+        return f"{self.id} #{self.index + 1}" if self.index else self.id
+
 
 async def get_run(database: Database, workspace_id: int, run_id: UUID, *, payload_bytes: int) -> RunOutline:
     """The run with this id. Raises `NotFound`."""

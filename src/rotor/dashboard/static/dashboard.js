@@ -14,7 +14,7 @@ function adopt(from, to) {
     if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
     return;
   }
-  if (from.isEqualNode(to)) return;
+  if (from.isEqualNode(to) || from.hasAttribute("data-own")) return; // the page's own are written here
   for (const { name } of [...from.attributes]) {
     if (!to.hasAttribute(name) && !(from.nodeName === "DETAILS" && name === "open")) from.removeAttribute(name);
   }
@@ -61,6 +61,7 @@ function takeParts(html) {
   if (atEnd) graph.scrollTop = graph.scrollHeight;
   readClock();
   tick();
+  document.dispatchEvent(new Event("redrawn"));
 }
 
 function readClock() {
@@ -81,6 +82,9 @@ function tick() {
   const now = Date.now() + clock;
   for (const one of document.querySelectorAll("[data-since]")) {
     one.textContent = spoken(Math.max(0, now - Number(one.dataset.since)) / 1000);
+  }
+  for (const one of document.querySelectorAll("[data-left]")) {
+    one.textContent = spoken(Math.max(0, Number(one.dataset.left) - now) / 1000);
   }
   for (const one of document.querySelectorAll("[data-until]")) {
     const left = (Number(one.dataset.until) - now) / 1000;
@@ -130,6 +134,7 @@ async function showPanel(url, { push }) {
   }
   readClock();
   tick();
+  document.dispatchEvent(new Event("redrawn"));
   follow();
 }
 
@@ -155,8 +160,6 @@ addEventListener("popstate", () => {
 addEventListener("pagehide", () => source && source.close());
 addEventListener("pageshow", (event) => event.persisted && follow());
 
-const graph = document.getElementById("graph-scroll");
-if (graph) graph.scrollLeft = (graph.scrollWidth - graph.clientWidth) / 2;
 readClock();
 tick();
 setInterval(tick, 1000);
