@@ -25,7 +25,7 @@ def result_annotation(function: Callable[..., Any]) -> Any:
 
     Raises `ConfigError` for an annotation that names something unknown at run time.
     """
-    plain = _plain_function(function)
+    plain = function if type(function) is types.FunctionType else _plain_function(function)
     if isinstance(plain, type):
         return plain
     annotation = getattr(plain, "__annotations__", {}).get("return", Any)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from types import FunctionType
 from typing import Any, Final
+
+import msgspec
 
 from rotor import limits
 from rotor.errors import ConfigError, PayloadError, RetryAfterError, SerializationError
@@ -52,13 +56,18 @@ class Options:
             raise ConfigError(f"retries of a step is {self.retries!r}; give a whole number from 0 to {limits.RETRIES}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
+class _Failure(msgspec.Struct, frozen=True):
     """A try that raised."""
 
     error: Error
     retriable: bool
     retry_after_seconds: float | None = None
+
+
+class _Raised(msgspec.Struct, frozen=True):
+    """A thread's error: a future cannot carry every one (`StopIteration`)."""
+
+    error: BaseException
 
 
 class Bodies:
@@ -67,7 +76,7 @@ class Bodies:
     def __init__(
         self, calls: Calls, threads: Executor, *, retries: int, payload_bytes_max: int, spans: RunSpans
     ) -> None:
-        self.retries = retries
+        self.usual = Options(retries=retries, timeout=None, at_most_once=False)
         self.payload_bytes_max = payload_bytes_max
         self.spans = spans
         self._calls = calls
@@ -103,35 +112,37 @@ class Bodies:
 
     async def _settle(self, call: Call, body: partial[Any], result_type: Any, options: Options) -> Memo:
         """Run `body` until the server has an outcome on record."""
-        memo = call.memo
+        calls, memo = self._calls, call.memo
         if call.stage != "new":
-            memo = await self._calls.settlement(call)
+            memo = await calls.settlement(call)
         if memo is not None and memo.status == "running" and options.at_most_once:
             memo = await self._report(call, _interrupted(call.id), memo.attempts, options, 0)
         while memo is None or memo.status not in FINAL:
             attempts = 1 if memo is None else memo.attempts + (memo.status != "running")
-            await self._calls.admission(call)
-            memo = await self._try(call, body, result_type, attempts, options)
+            if not calls.admits:
+                await calls.admission(call)
+            if options.at_most_once and (refused := await self._announce_first(call, attempts)) is not None:
+                return refused
+            calls.move(call, "running")
+            call.attempts = attempts
+            began = self._loop.time()
+            self._running[call] = (began, attempts)
+            if self._announcer is None:
+                self._announce_later(SHOWN_AFTER_SECONDS)
+            try:
+                outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
+            finally:
+                del self._running[call]
+            memo = await self._report(call, outcome, attempts, options, round((self._loop.time() - began) * 1_000))
         return memo
 
-    async def _try(self, call: Call, body: partial[Any], result_type: Any, attempts: int, options: Options) -> Memo:
-        if options.at_most_once:
-            self._calls.report(call, StepStarted, at_most_once=True, attempts=attempts)
-            refused = await self._calls.acknowledgement(call)
-            if refused is not None:
-                return refused
+    async def _announce_first(self, call: Call, attempts: int) -> Memo | None:
+        """Have it on record that a try begins, before it does; a memo where that is refused."""
+        self._calls.report(call, StepStarted, at_most_once=True, attempts=attempts)
+        refused: Memo | None = await self._calls.acknowledgement(call)
+        if refused is None:
             await self._calls.admission(call)
-        self._calls.move(call, "running")
-        call.attempts = attempts
-        began = self._loop.time()
-        self._running[call] = (began, attempts)
-        if self._announcer is None:
-            self._announce_later(SHOWN_AFTER_SECONDS)
-        try:
-            outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
-        finally:
-            del self._running[call]
-        return await self._report(call, outcome, attempts, options, round((self._loop.time() - began) * 1_000))
+        return refused
 
     async def _attempt(
         self, call: Call, body: partial[Any], result_type: Any, attempts: int, timeout: timedelta | None
@@ -139,23 +150,26 @@ class Bodies:
         """The encoded result of one try, or how it failed. Raises `CancelledError` where the branch is cancelled."""
         cancelled_before = call.task.cancelling()
         step = CurrentStep(self._calls.outbox.run_id, call.id, call.index, attempts - 1)
-        limit = asyncio.timeout(timeout.total_seconds() if timeout is not None else None)
+        limit = None if timeout is None else asyncio.timeout(timeout.total_seconds())
         token = place.set(step)
         span = self.spans.of_try(step)
         try:
-            async with limit:
-                with using(span):
-                    returned, value = await self._invoke(body)
-            if not returned:
-                raise value
-            raw = encode_payload(value, self.payload_bytes_max, f"the result of step {call.id!r}")
+            if limit is None and span is None and _is_async(body.func):
+                value = await body()
+            else:
+                async with limit or nullcontext():
+                    with using(span):
+                        value = await self._invoke(body)
+            if type(value) is _Raised:
+                raise value.error
+            raw = encode_payload(value, self.payload_bytes_max, "the result of step", call.id)
             call.decoded = raw, decode_value(raw, result_type)
         except asyncio.CancelledError as error:
             if self._calls.sealed or call.task.cancelling() > cancelled_before:
                 raise
             return _Failure(error_of(error), retriable=True)  # something that the body awaited was cancelled
         except (Exception, SystemExit) as error:
-            if limit.expired() and isinstance(error, TimeoutError):
+            if limit is not None and limit.expired() and isinstance(error, TimeoutError):
                 error = TimeoutError(f"step {call.id!r} took longer than its timeout of {timeout}").with_traceback(
                     error.__traceback__
                 )
@@ -167,17 +181,17 @@ class Bodies:
                 span.end()
         return raw
 
-    async def _invoke(self, body: partial[Any]) -> tuple[bool, Any]:
-        """Whether `body` returned, and its value or error. A coroutine cannot pass on every error (`StopIteration`)."""
+    async def _invoke(self, body: partial[Any]) -> Any:
+        """What `body` returned, or `_Raised`: a coroutine cannot pass on every error (`StopIteration`)."""
         if _is_async(body.func):
-            return True, await body()
-        returned, value = await self._loop.run_in_executor(self._threads, copy_context().run, _guarded, body)
-        return returned, await value if inspect.isawaitable(value) else value
+            return await body()
+        value = await self._loop.run_in_executor(self._threads, copy_context().run, _guarded, body)
+        return await value if inspect.isawaitable(value) else value
 
-    async def _report(
+    def _report(
         self, call: Call, outcome: Raw | _Failure, attempts: int, options: Options, elapsed_ms: int
-    ) -> Memo:
-        """Send the outcome of a try, and return what the server makes of it."""
+    ) -> Awaitable[Memo]:
+        """Send the outcome of a try; await what the server makes of it."""
         if self._calls.sealed:  # the body ended all the same: the run may be another holder's by now
             raise asyncio.CancelledError
         if isinstance(outcome, _Failure):
@@ -193,7 +207,7 @@ class Bodies:
             )
         else:
             self._calls.report(call, StepDone, attempts=attempts, elapsed_ms=elapsed_ms, op="run", output=outcome)
-        return await self._calls.settlement(call)
+        return self._calls.settlement(call)
 
     def _announce_later(self, seconds: float) -> None:
         neutral = self._calls.branches.neutral
@@ -222,27 +236,30 @@ class Bodies:
             self._announce_later(next_in)
 
 
-def encode_payload(value: Any, bytes_max: int, what: str) -> Raw:
-    """`value` as a payload. Raises `SerializationError` that says `what` is at fault."""
+def encode_payload(value: Any, bytes_max: int, what: str, id: str = "") -> Raw:
+    """`value` as a payload. Raises `SerializationError` that says `what` (of which `id`) is at fault."""
     try:
         raw = encode_value(value)
         text = bytes(raw)
         if len(text) > bytes_max or text.count(b"[") + text.count(b"{") > limits.PAYLOAD_DEPTH:
             json.check(raw, payload_bytes_max=bytes_max)  # it may be over a limit; what was just encoded is valid
     except (SerializationError, PayloadError) as error:
-        raise SerializationError(f"{what} cannot be stored: {error}") from None
+        named = f"{what} {id!r}" if id else what
+        raise SerializationError(f"{named} cannot be stored: {error}") from None
     return raw
 
 
-def _guarded(body: Callable[[], Any]) -> tuple[bool, Any]:
-    """Whether `body` returned, and its value or error: a future cannot carry every exception (`StopIteration`)."""
+def _guarded(body: Callable[[], Any]) -> Any:
+    """What `body` returned, or `_Raised`."""
     try:
-        return True, body()
+        return body()
     except BaseException as error:
-        return False, error
+        return _Raised(error)
 
 
 def _is_async(function: Any) -> bool:
+    if type(function) is FunctionType and function.__code__.co_flags & inspect.CO_COROUTINE:
+        return True
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function if inspect.isroutine(function) else type(function).__call__)

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.tasks
-import hashlib
 from asyncio.events import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, copy_context
 from itertools import count
 from typing import Any
+from zlib import crc32
 
 from rotor.sdk.place import Workflow, place
 
@@ -35,7 +35,7 @@ class Branches(Workflow):
 
     def __init__(self, run_id: str, on_finished: Callable[[], None]) -> None:
         # Apart for each run, or the hashes of all runs' first tasks would collide in asyncio's own sets.
-        self.numbers = count(int.from_bytes(hashlib.blake2b(run_id.encode(), digest_size=7).digest()))
+        self.numbers = count(crc32(run_id.encode()) << 24)
         self.live: set[Task] = set()
         self.loose: set[Task] = set()
         self.neutral = copy_context()

@@ -18,7 +18,7 @@ are *sealed* (the body is being unwound), nothing that it does is recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from rotor import limits
@@ -159,7 +159,8 @@ class Calls:
         if call.stage != "ended":
             try:
                 if call.stage == "new":
-                    await self.admission(call)
+                    if not self.admits:
+                        await self.admission(call)
                     report(call)
                 call.memo = await self.settlement(call)
             except asyncio.CancelledError:
@@ -182,15 +183,18 @@ class Calls:
             await self._answer(call)
             self.move(call, "new")
 
-    async def settlement(self, call: Call) -> Memo:
-        """What the server next has to say of the step."""
-        memo: Memo = await self._answer(call)
-        return memo
+    @property
+    def admits(self) -> bool:
+        """Whether a step may start right now."""
+        return self.admitting and not self.sealed
 
-    async def acknowledgement(self, call: Call) -> Memo | None:
-        """Return when what was sent of the step is durable; with a memo where it was refused."""
-        memo: Memo | None = await self._answer(call)
-        return memo
+    def settlement(self, call: Call) -> Awaitable[Memo]:
+        """What the server next has to say of the step."""
+        return self._answer(call)
+
+    def acknowledgement(self, call: Call) -> Awaitable[Memo | None]:
+        """Done when what was sent of the step is durable; with a memo where it was refused."""
+        return self._answer(call)
 
     def report(self, call: Call, kind: type[StepMessage], **fields: Any) -> None:
         """Tell the server of a step, which then waits for the acknowledgement."""
@@ -201,8 +205,10 @@ class Calls:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
         call.stage = stage
-        if self.frozen:
-            self._on_change()  # whoever stops the run waits for its bodies to end
+        # Whoever stops the run waits for its bodies to end. And what follows from a wait, that the run is parked, is seen
+        # before the wait is sent: it then goes into the same frame.
+        if self.frozen or stage == "waiting":
+            self._on_change()
 
     def withdraw(self, call: Call) -> None:
         """The body has given the call up."""
@@ -222,6 +228,11 @@ class Calls:
     # --- for the session
 
     @property
+    def unsettled(self) -> bool:
+        """Whether anything is there to be handed out, or waits durably."""
+        return bool(self.order) or self.counts["waiting"] + self.counts["lost"] > 0
+
+    @property
     def busy(self) -> bool:
         """Whether a step's body runs, or its outcome is on its way to the server."""
         return self.counts["running"] + self.counts["sent"] > 0
@@ -233,7 +244,12 @@ class Calls:
             if call is None or call.stage != "sent" or call.sent != message.n:
                 continue
             if isinstance(message, StepDone):
-                self._settle(_done(message), group)
+                if self._is_alone:
+                    self.move(call, "ended")
+                    self._hand(call, _done(message))
+                    self._note_progress()
+                else:
+                    self._settle(_done(message), group)
             elif isinstance(message, StepFailed):
                 self.move(call, "waiting")  # its backoff runs, unless the server says otherwise
             else:
@@ -300,7 +316,6 @@ class Calls:
         if call.memo is not None:
             self._resume(call, call.memo)
         self.branches.enter(call.task)
-        # Before anything is sent: what follows from this call then goes into the same frame.
         self._on_change()
 
     def _is_next(self, call: Call) -> bool:
@@ -312,6 +327,17 @@ class Calls:
             return False
         self.order.release_until(call.key)
         return True
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the body is one task inside one call, with nothing to be handed out before: nobody else is to wake."""
+        return (
+            len(self.pending) == 1
+            and len(self.branches.live) == 1
+            and not self.order
+            and not self.frozen
+            and not self._one_by_one
+        )
 
     def _resume(self, call: Call, memo: Memo) -> None:
         """Take the call to where the record says it is."""
@@ -330,10 +356,10 @@ class Calls:
         self.counts["new"] += 1
         return call
 
-    async def _answer(self, call: Call) -> Any:
+    def _answer(self, call: Call) -> Awaitable[Any]:
         call.answer = _Answer(self.branches, call.task)
         call.untimed = False
-        return await call.answer
+        return call.answer
 
     def _hand(self, call: Call, memo: Memo | None) -> None:
         if memo is not None:

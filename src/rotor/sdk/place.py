@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["CurrentStep", "Workflow", "current_step", "idempotency_key", "no_place", "place"]
 
@@ -17,8 +18,7 @@ class Workflow:
     """Stands for one run's body: what is in this place may call its steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentStep:
+class CurrentStep(msgspec.Struct, frozen=True):
     """The step whose body is running."""
 
     run_id: str

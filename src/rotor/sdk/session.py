@@ -236,7 +236,10 @@ class Session:
                 case RunParked():
                     self._set_parked()
                 case RunCompleted() | RunFailed() | RunCancelled() | RunReleased():
-                    self._follow(self.close())
+                    if self._branches.live or self._threads is not None:
+                        self._follow(self.close())
+                    else:
+                        self._move("ended")
                 case _:
                     steps.append(sent)
         self._calls.acknowledged(steps, message.group)

@@ -96,11 +96,13 @@ class Step:
 
             profile = await ctx.step.run("fetch-profile", fetch_profile, contact_id, retries=5, timeout="30s")
         """
-        options = Options(
-            retries=self._bodies.retries if retries is None else retries,
-            timeout=None if timeout is None else parse_duration(timeout),
-            at_most_once=at_most_once,
-        )
+        options = self._bodies.usual
+        if retries is not None or timeout is not None or at_most_once:
+            options = Options(
+                retries=options.retries if retries is None else retries,
+                timeout=None if timeout is None else parse_duration(timeout),
+                at_most_once=at_most_once,
+            )
         return await self._bodies.run(id, fn, args, options)
 
     async def sleep(self, id: str, duration: Duration) -> None:

@@ -69,7 +69,7 @@ class Watch:
 
     def look_soon(self) -> None:
         """There may be something to hand out."""
-        if self._soon is None and self._calls is not None:
+        if self._soon is None and self._calls is not None and self._calls.unsettled:
             self._soon = self._loop.call_soon(self._look, context=self._calls.branches.neutral)
 
     def look_later(self) -> None:
