@@ -8,7 +8,7 @@ import signal
 import sys
 
 from benchmarks.workflows import functions
-from rotor.cli.loop import run_loop
+from rotor.sdk.loop import run_loop
 from rotor.sdk.worker import connect
 from rotor.server.server import Server, ServerConfig
 

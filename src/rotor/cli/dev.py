@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from rotor.cli.database import DEV_FOLDER, database_schema, translated
-from rotor.cli.loop import run_loop
 from rotor.errors import ConfigError
+from rotor.sdk.loop import run_loop
 
 __all__ = ["dev"]
 

@@ -6,8 +6,8 @@ import click
 
 from rotor.cli.database import check_migrated, database_schema, database_url
 from rotor.cli.logs import start_logging
-from rotor.cli.loop import run_loop
 from rotor.cli.traces import start_tracing
+from rotor.sdk.loop import run_loop
 
 __all__ = ["server"]
 

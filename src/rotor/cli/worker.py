@@ -56,6 +56,7 @@ def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
 
     from rotor.dev.reports import describe
     from rotor.sdk.loading import load_functions
+    from rotor.sdk.loop import run_loop
     from rotor.sdk.worker import connect
 
     start_logging()
@@ -69,7 +70,7 @@ def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
             asyncio.get_running_loop().add_signal_handler(number, connection.stop)
         await connection.run()
 
-    asyncio.run(serve())
+    run_loop(serve())
     flush_traces()
     end_process()
 

@@ -14,6 +14,7 @@ import sys
 from rotor.dev.reports import Connected, Failed, Found, Report, encode_report
 from rotor.errors import RotorError
 from rotor.sdk.loading import load_functions
+from rotor.sdk.loop import run_loop
 from rotor.sdk.worker import connect
 
 GRACE_SECONDS = 2
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("rotor.worker").setLevel(logging.WARNING)
     try:
-        asyncio.run(serve(app, url, report_fd))
+        run_loop(serve(app, url, report_fd))
     except RotorError as error:
         report(report_fd, Failed(str(error)))
         return 1

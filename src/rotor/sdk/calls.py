@@ -26,8 +26,8 @@ from rotor.errors import LimitError
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
 from rotor.sdk.branches import Branches, Task
+from rotor.sdk.misuse import check_id, mismatched, misplaced
 from rotor.sdk.outbox import Outbox
-from rotor.sdk.misuse import check_id, misplaced, mismatched
 from rotor.sdk.place import place
 from rotor.sdk.replay import FINAL, Key, Order
 
@@ -205,8 +205,8 @@ class Calls:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
         call.stage = stage
-        # Whoever stops the run waits for its bodies to end. And what follows from a wait, that the run is parked, is seen
-        # before the wait is sent: it then goes into the same frame.
+        # Whoever stops the run waits for its bodies to end. And what follows from a wait, that the run is parked, is
+        # seen before the wait is sent: it then goes into the same frame.
         if self.frozen or stage == "waiting":
             self._on_change()
 
@@ -330,7 +330,7 @@ class Calls:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether the body is one task inside one call, with nothing to be handed out before: nobody else is to wake."""
+        """Whether the body is one task inside one call, with nothing to hand out before: nobody else is to wake."""
         return (
             len(self.pending) == 1
             and len(self.branches.live) == 1

@@ -34,10 +34,11 @@ class AcceptedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get(database: Database, workspace_id: int, event_id: str) -> AcceptedEvent:
     """The event with this id. Raises `NotFound`."""
+    # In this order: an event that has runs is never shown as one that is still deferred.
+    started = await runs.page(database, workspace_id, event_id=event_id, items_max=limits.PAGE_ITEMS)
     row = await database.of(workspace_id).fetchrow("get_event", event_id)
     if row is None:
         raise NotFound(f"there is no event {event_id[:64]!r}")
-    started = await runs.page(database, workspace_id, event_id=event_id, items_max=limits.PAGE_ITEMS)
     return AcceptedEvent(
         id=row["id"],
         name=row["name"],
