@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import click
 
 from rotor.cli.database import database_url, translated
-from rotor.cli.loop import run_loop
 from rotor.cli.output import as_json, print_json, print_table, progress
 from rotor.errors import ConfigError
+from rotor.sdk.loop import run_loop
 
 __all__ = ["bench"]
 
