@@ -25,7 +25,8 @@ from rotor.errors import ConfigError, PayloadError, RetryAfterError, Serializati
 from rotor.protocol import json
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepStarted
-from rotor.sdk.calls import Call, Calls
+from rotor.sdk.call import Call
+from rotor.sdk.calls import Calls
 from rotor.sdk.codec import decode_value, encode_value, error_of, result_annotation
 from rotor.sdk.outcomes import NOT_RETRIABLE, run_outcome
 from rotor.sdk.place import CurrentStep, place

@@ -1,16 +1,5 @@
 """The step calls of one run: from the moment the body asks for a step until it is handed what is recorded of it.
 
-A call goes through these stages:
-
-- `new`: nothing final is recorded; the body of the step is to run, or the wait to be registered;
-- `gated`: new, while the run may start no step (it is parked, or being stopped);
-- `running`: the step's body runs;
-- `sent`: a message of it must be acknowledged before it can go on;
-- `waiting`: it waits durably, for a deadline or a message at the server;
-- `lost`: it was given up before this replay; nothing will come;
-- `held`: its result is known, and waits for its turn (`rotor.sdk.replay`);
-- `ended`: its result has been handed out.
-
 A branch that is cancelled inside a call withdraws it: the server then records the step as cancelled. Once the calls
 are *sealed* (the body is being unwound), nothing that it does is recorded.
 """
@@ -19,75 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from rotor import limits
 from rotor.errors import LimitError
-from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
 from rotor.sdk.branches import Branches, Task
+from rotor.sdk.call import Answer, Call, Stage, done_memo
 from rotor.sdk.misuse import check_id, mismatched, misplaced
 from rotor.sdk.outbox import Outbox
 from rotor.sdk.place import place
 from rotor.sdk.replay import FINAL, Key, Order
 
-__all__ = ["Call", "Calls"]
-
-Stage: TypeAlias = Literal["new", "gated", "running", "sent", "waiting", "lost", "held", "ended"]
+__all__ = ["Calls"]
 
 _UNWINDING_CALLS = 1_000
 """Step calls that raise while a body is unwound; the next one blocks, so that a loop that swallows the error ends."""
-
-
-class _Answer(asyncio.Future[Any]):
-    """What a branch inside a call is suspended on. Whoever cancels it has made that branch ready to run."""
-
-    def __init__(self, branches: Branches, task: Task) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self._branches = branches
-        self._task = task
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        self._branches.leave(self._task)
-        return super().cancel(msg)
-
-
-class Call:
-    """One use of a step by the body."""
-
-    __slots__ = (
-        "answer",
-        "attempts",
-        "decoded",
-        "id",
-        "index",
-        "key",
-        "memo",
-        "op",
-        "sent",
-        "stage",
-        "task",
-        "untimed",
-    )
-
-    def __init__(self, id: str, index: int, op: StepOp, task: Task, memo: Memo | None) -> None:
-        self.id = id
-        self.index = index
-        self.key = (id, index)
-        self.op = op
-        self.task = task
-        self.memo = memo
-        """What is recorded of the step, as far as the call knows."""
-        self.stage: Stage = "new"
-        self.attempts = 0
-        """Which try of its body runs, or ran last."""
-        self.sent = 0
-        """The number of the message whose acknowledgement it waits for."""
-        self.answer: _Answer | None = None
-        self.untimed = False
-        """Seen to be suspended with no timeout around it."""
-        self.decoded: tuple[Raw, Any] | None = None
-        """What its body gave in this process, encoded, and decoded again."""
 
 
 class Calls:
@@ -246,10 +182,10 @@ class Calls:
             if isinstance(message, StepDone):
                 if self._is_alone:
                     self.move(call, "ended")
-                    self._hand(call, _done(message))
+                    self._hand(call, done_memo(message))
                     self._note_progress()
                 else:
-                    self._settle(_done(message), group)
+                    self._settle(done_memo(message), group)
             elif isinstance(message, StepFailed):
                 self.move(call, "waiting")  # its backoff runs, unless the server says otherwise
             else:
@@ -357,7 +293,7 @@ class Calls:
         return call
 
     def _answer(self, call: Call) -> Awaitable[Any]:
-        call.answer = _Answer(self.branches, call.task)
+        call.answer = Answer(self.branches, call.task)
         call.untimed = False
         return call.answer
 
@@ -394,14 +330,3 @@ class Calls:
     def _note_progress(self) -> None:
         if self.replaying and not self._memos and not self.order:
             self.replaying = False
-
-
-def _done(message: StepDone) -> Memo:
-    return Memo(
-        id=message.id,
-        index=message.index,
-        op=message.op,
-        status="completed",
-        attempts=message.attempts,
-        output=message.output,
-    )

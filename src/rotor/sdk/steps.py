@@ -13,7 +13,8 @@ from rotor.protocol.json import Raw
 from rotor.protocol.messages import Child, Emission, Memo, StepDone, StepOp, StepParked
 from rotor.sdk import step_arguments
 from rotor.sdk.bodies import Bodies, Options, encode_payload
-from rotor.sdk.calls import Call, Calls
+from rotor.sdk.call import Call
+from rotor.sdk.calls import Calls
 from rotor.sdk.functions import DataOf, Function
 from rotor.sdk.outcomes import (
     Event,
