@@ -20,11 +20,14 @@ from rotor import limits
 from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import verify
 from rotor.services.invoker import Invoker
+from rotor.services.keeper import Keeper
+from rotor.services.workers import Workers
 from rotor.store import leases as leases_of_store
 from rotor.store.claims import claim_invocations
 from rotor.store.destinations import Destinations
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
+from rotor.store.workers import apps
 from tests import messages
 from tests.store.actors import begin, fire_deadlines, serve
 from tests.store.tables import run_row, select, status_of, step_status
@@ -184,6 +187,25 @@ async def test_an_app_that_nobody_answers_for_is_tried_again_at_growing_interval
     assert 7 <= waits[3] <= 8
     assert 55 <= waits[-1] <= 60
     assert (await run_row(store.database, run_id))["losses"] == 0
+
+
+async def test_people_see_when_an_app_answered_last_and_that_it_does_not(
+    store: Store, app: App, invoker: Invoker
+) -> None:
+    keeper = Keeper(store, Workers(store), invoker)
+    app.answer = says(messages.completed)
+    await invoke(store, invoker)
+    await keeper.tick()
+    (seen,) = await apps(store.database, 1, items_max=5)
+    assert seen.answered_at is not None
+    assert seen.unreached_at is None
+    app.answer = status(503)
+    await invoke(store, invoker)
+    await keeper.tick()
+    (unreached,) = await apps(store.database, 1, items_max=5)
+    assert unreached.answered_at == seen.answered_at
+    assert unreached.unreached_at is not None
+    assert invoker.take_calls() == {}
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,14 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "prune_runs": ({"runs_ended", "steps_pkey"}, (month, 1_000, 20_000)),
     "prune_events": ({"events_age"}, (month, 1_000)),
     "prune_signals": ({"signals_expiry"}, (1_000,)),
+    "list_events": ({"events_newest", "runs_event"}, (1, None, None, 51, 100, 100)),
+    "list_events_of_name": ({"events_name", "runs_event"}, (1, None, None, 51, 100, 100, "name7")),
+    "list_resumed_waits": ({"steps_taken", "runs_pkey"}, (1, "e7", 100)),
+    "list_waiting_signals": ({"signals_waiting", "waits_pkey", "runs_pkey"}, (1, None, None, 21)),
+    "list_next_deadlines": ({"waits_deadline", "steps_pkey", "runs_pkey"}, (1, 1_000, 20)),
+    "read_function_figures": ({"runs_function"}, (1, ["f1", "f2"], 200)),
+    "read_minutes": ({"runs_newest", "runs_ended"}, (1, 2_000)),
+    "count_open_runs": ({"runs_due", "runs_held"}, (1, 1_000)),
 }
 
 
@@ -127,7 +135,10 @@ async def filled(database: Database) -> AsyncIterator[asyncpg.pool.PoolConnectio
 
 async def plans(connection: asyncpg.pool.PoolConnectionProxy[Any], name: str, arguments: tuple[Any, ...]) -> list[str]:
     """How a statement is run: planned for its arguments, and planned once for any if it is run that often."""
-    text = workspace_statement(name) if name == "claim_runs" else statement(name)
+    try:
+        text = statement(name)
+    except LookupError:
+        text = workspace_statement(name)
     custom = await connection.fetch(f"EXPLAIN {text}", *arguments)
     if not arguments or name.startswith("prune_"):
         return ["\n".join(row[0] for row in custom)]

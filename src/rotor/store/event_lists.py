@@ -19,7 +19,7 @@ RUNS_COUNTED = 100
 
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 EventPlace: TypeAlias = tuple[Instant, Annotated[str, msgspec.Meta(pattern="^[^\\x00]+$")]]
-NamedPlace: TypeAlias = tuple[Instant, Annotated[int, msgspec.Meta(ge=0, lt=2**63)]]
+NamedPlace: TypeAlias = tuple[Instant, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
