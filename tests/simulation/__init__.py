@@ -1,0 +1,1 @@
+"""A simulation of the engine: random programs under random schedules and faults, judged by an oracle."""

@@ -1,0 +1,39 @@
+"""Simulates for as long as asked: `python -m tests.simulation --seconds 600 --seed 1`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.simulation import sdk
+from tests.simulation.campaign import run_case, run_seeds
+from tests.simulation.oracle import ViolationError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9, help="the first of the seeds")
+    parser.add_argument("--count", type=int, help="how many programs, at most")
+    parser.add_argument("--sdk", action="store_true", help="let the real SDK hold the runs of workers")
+    options = parser.parse_args()
+    sys.stdout.write(f"seed {options.seed}\n")
+    run = sdk.run_case if options.sdk else run_case
+    began = time.monotonic()
+    try:
+        totals = run_seeds(options.seed, count=options.count, seconds=options.seconds, run=run)
+    except ViolationError as violation:
+        sys.stdout.write(f"{violation}\n")
+        return 1
+    seconds = time.monotonic() - began
+    sys.stdout.write(
+        f"{totals.programs:,} programs, {totals.runs:,} runs ({totals.runs / seconds:,.0f} a second), "
+        f"{totals.commits:,} commits, {totals.faults:,} faults injected, {totals.executions:,} bodies of steps, "
+        f"{totals.repeated:,} of them again after a fault, 0 violations\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
