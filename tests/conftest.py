@@ -27,6 +27,7 @@ DECLARE name text;
 BEGIN
     DELETE FROM functions;
     DELETE FROM api_keys;
+    DELETE FROM audit_log;
     DELETE FROM signing_keys;
     DELETE FROM workspaces WHERE id > 1;
     FOR name IN SELECT tablename FROM pg_tables

@@ -21,7 +21,9 @@ async def test_a_key_speaks_for_its_workspace(database: Database) -> None:
     theirs = await keys.create(workspace="acme")
 
     assert ours.key.startswith("rk_")
-    assert await keys.authenticate(ours.key) == Caller(await identify(database), "default", EVERYTHING, ours.id)
+    assert await keys.authenticate(ours.key) == Caller(
+        await identify(database), "default", EVERYTHING, ours.id, "laptop"
+    )
     assert await keys.authenticate(theirs.key) == Caller(
         await identify(database, "acme"), "acme", EVERYTHING, theirs.id
     )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from rotor.api import apps, checkpoints, events, functions, health, login_links, openapi, runs, signals
+from rotor.api import apps, audit, checkpoints, events, functions, health, login_links, openapi, runs, signals
 from rotor.api.authentication import LoopbackGuard
 from rotor.api.calls import Api
 from rotor.api.connect import Connect, connect_route
@@ -37,6 +37,7 @@ DECLARED = (
     *runs.OPERATIONS,
     *signals.OPERATIONS,
     *login_links.OPERATIONS,
+    *audit.OPERATIONS,
     *checkpoints.OPERATIONS,
     *health.OPERATIONS,
 )

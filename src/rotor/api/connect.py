@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from rotor.api.authentication import authenticate, require, still_may
 from rotor.api.calls import Api
 from rotor.api.problems import problem_of
+from rotor.store.audit import caller_acts
 
 __all__ = ["Connect", "connect_route"]
 
@@ -39,6 +40,7 @@ def connect_route(api: Api, connect: Connect) -> WebSocketRoute:
             response = Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
             await websocket.send_denial_response(response)
         else:
+            caller_acts(caller, websocket.scope["client"])
             serving = asyncio.create_task(connect(websocket, caller.workspace_id), name="rotor worker connection")
             await _while_allowed(api, websocket, serving)
 

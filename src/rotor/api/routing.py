@@ -27,6 +27,7 @@ from rotor.api.bodies import Disconnected, decode_body, field_error, read_body
 from rotor.api.calls import Api, Call, header
 from rotor.api.operations import Operation
 from rotor.api.problems import problem, problem_of
+from rotor.store.audit import caller_acts
 from rotor.store.problems import Invalid
 
 __all__ = ["Operations"]
@@ -123,6 +124,7 @@ class Operations(BaseRoute):
             if self._api.rate_limit is not None and call.caller.key_id is not None:
                 self._api.rate_limit.take(call.caller.key_id)
             require(call.caller, scope)
+            caller_acts(call.caller, call.scope["client"])
         call.path = {name: _decoded(name, text) for name, text in call.path.items()}
         if operation.query is not None:
             call.query = _query(call.scope, operation.query)

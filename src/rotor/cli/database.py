@@ -76,12 +76,14 @@ def on_database(work: Callable[..., Awaitable[T]]) -> T:
 
     Raises `ConnectionLostError` where Postgres does not answer, `ConfigError` where migrations are missing.
     """
+    from rotor.store.audit import Actor, acting
     from rotor.store.database import Database
 
     dsn, schema = database_at_hand(), database_schema()
     check_migrated(dsn, schema)
 
     async def connected() -> T:
+        acting.set(Actor(f"{_user()} on the command line"))
         database = await Database.connect(dsn, schema=schema, connections_max=2)
         try:
             return await work(database)
@@ -89,6 +91,16 @@ def on_database(work: Callable[..., Awaitable[T]]) -> T:
             await database.close()
 
     return translated(dsn, connected)
+
+
+def _user() -> str:
+    """Who runs the command, as the system knows them."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in a container
+        return f"user {os.getuid()}"
 
 
 def check_migrated(dsn: str, schema: str) -> None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from rotor.cli import (
+    audit,
     bench,
     completion,
     dev,
@@ -69,6 +70,7 @@ for command in (
     signal.signal,
     template.template,
     doctor.doctor,
+    audit.audit,
     bench.bench,
     completion.completion,
 ):

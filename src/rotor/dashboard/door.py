@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from rotor import limits
 from rotor.dashboard.templating import render
 from rotor.store import workspaces
+from rotor.store.audit import caller_acts
 from rotor.store.problems import Conflict, Invalid, NotFound, Overloaded, Problem, is_unavailable
 from rotor.store.scopes import EVERYTHING, Caller, Scope
 from rotor.store.sessions import SESSION, Sessions
@@ -182,6 +183,7 @@ class Door:
         if request.method == "POST":
             form = await self._form(request)
             await self._check_form(request, caller, form)
+            caller_acts(caller, request.client)
         return await handler(Visit(request, self._store, caller, token, form))
 
     async def _session(self, request: Request) -> Caller | None:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from rotor.dashboard.door import STRANGERS_FORM_BYTES, closed, read_form, theme_of, told
 from rotor.dashboard.templating import render
 from rotor.protocol import json
+from rotor.store.audit import Actor, acting
 from rotor.store.problems import Conflict, Invalid
 from rotor.store.signal_links import SignalLink, SignalLinks
 from rotor.store.store import Store
@@ -55,6 +56,7 @@ class SignalLinkPages:
             link = await self._links.find(request.path_params["token"])
             if link is None:
                 return _page(request, 404, GONE)
+            acting.set(Actor("signal link", address=request.client.host if request.client else None))
             approved, by = _decision(await read_form(request, bytes_max=STRANGERS_FORM_BYTES))
             await self._links.complete(self._store, link, json.encode({"approved": approved, "by": by}))
         except Conflict:

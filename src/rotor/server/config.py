@@ -19,12 +19,13 @@ Kept = TypeVar("Kept", timedelta, timedelta | None)
 
 
 def retention_from_environment() -> Retention:
-    """`ROTOR_KEEP_RUNS`, `_EVENTS` and `_LOGS`, as in "30d". Raises `ConfigError` that names the variable."""
+    """`ROTOR_KEEP_RUNS`, `_EVENTS`, `_LOGS` and `_AUDIT`, as in "30d". Raises `ConfigError` that names the variable."""
     kept = Retention()
     return Retention(
         runs=_duration("ROTOR_KEEP_RUNS", kept.runs),
         events=_duration("ROTOR_KEEP_EVENTS", kept.events),
         logs=_duration("ROTOR_KEEP_LOGS", kept.logs),
+        audit=_duration("ROTOR_KEEP_AUDIT", kept.audit),
     )
 
 

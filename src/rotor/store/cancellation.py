@@ -6,6 +6,7 @@ from uuid import UUID
 
 from rotor.engine.arrivals import Cancelled
 from rotor.engine.states import RUN_ENDED
+from rotor.store import audit
 from rotor.store.problems import Conflict, NotFound
 from rotor.store.store import Store
 
@@ -22,3 +23,6 @@ async def cancel(store: Store, workspace_id: int, run_id: UUID) -> None:
         raise NotFound(f"there is no run {run_id}")
     if status in RUN_ENDED or not await store.committer.submit(Cancelled(run_id)):
         raise Conflict(f"run {run_id} has ended already: there is nothing to cancel")
+    # The committer writes runs in batches of its own: the entry follows at once.
+    async with store.database.of(workspace_id).connection() as connection:
+        await audit.record(connection, "run.cancelled", str(run_id))

@@ -18,6 +18,7 @@ from rotor import limits
 from rotor.engine.arrivals import Cancelled
 from rotor.engine.cron import next_fire
 from rotor.protocol.messages import FunctionSpec, Trigger
+from rotor.store import audit
 from rotor.store.checks import app_problems
 from rotor.store.committer import Committer
 from rotor.store.database import Database, Record, WorkspaceConnection
@@ -96,6 +97,7 @@ async def register(
         news = [function for function in functions if outcomes[function.id] != "same"]
         if news:
             await _write(connection, news, known, server, now)
+            await audit.record(connection, "function.registered", *(function.id for function in news))
     return [Registration(id=function.id, result=outcomes[function.id]) for function in functions]
 
 
@@ -140,6 +142,7 @@ async def delete(database: Database, committer: Committer, workspace_id: int, fu
         await connection.execute("lock_workspace")
         if await connection.fetchval("delete_function", function_id) is None:
             raise _unknown(function_id)
+        await audit.record(connection, "function.deleted", function_id)
     await _cancel_runs(database, committer, workspace_id, function_id)
 
 
@@ -200,6 +203,7 @@ async def _set_paused(database: Database, workspace_id: int, function_id: str, *
     async with database.of(workspace_id).transaction() as connection:
         if await connection.fetchval("pause_function", function_id, paused) is None:
             raise _unknown(function_id)
+        await audit.record(connection, "function.paused" if paused else "function.resumed", function_id)
         return (await _find(connection, [function_id]))[function_id]
 
 

@@ -17,7 +17,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from rotor import limits
-from rotor.store import signing_keys, workspaces
+from rotor.store import audit, signing_keys, workspaces
 from rotor.store.checks import name_problem
 from rotor.store.database import Database
 from rotor.store.problems import Invalid, NotFound
@@ -94,6 +94,7 @@ class Keys:
             own = connection.of(workspace_id)
             await own.execute("add_api_key", key_id, name, prefix, hash_of(key), allowed, expires_in)
             signing_key = await signing_keys.ensure(own)
+            await audit.record(own, "key.created", str(key_id))
         return CreatedKey(id=key_id, key=key, signing_key=signing_key, workspace=workspace)
 
     async def login_link(
@@ -110,9 +111,12 @@ class Keys:
             raise Invalid(problems)
         token = f"{LOGIN}{secrets.token_urlsafe(32)}"
         allowed = [scope for scope in SCOPES if scope in scopes]
-        expires_at: datetime = await self._database.of(workspace_id).fetchval(
-            "add_api_key", uuid7(), name or "login link", "login", hash_of(token), allowed, expires_in
-        )
+        key_id = uuid7()
+        async with self._database.of(workspace_id).transaction() as connection:
+            expires_at: datetime = await connection.fetchval(
+                "add_api_key", key_id, name or "login link", "login", hash_of(token), allowed, expires_in
+            )
+            await audit.record(connection, "key.created", str(key_id))
         return LoginLink(token=token, expires_at=expires_at)
 
     async def use_login_link(self, token: str, session: timedelta) -> bytes | None:
@@ -130,7 +134,10 @@ class Keys:
 
     async def revoke(self, key_id: UUID) -> None:
         """Refuse this key from now on; revoking it again changes nothing. Raises `NotFound`."""
-        revoked = await self._database.fetchval("revoke_api_key", key_id)
+        async with self._database.transaction() as connection:
+            revoked = await connection.fetchval("revoke_api_key", key_id)
+            if revoked is not None:
+                await audit.record(connection.of(revoked), "key.revoked", str(key_id))
         self._callers.clear()
         if revoked is None:
             raise NotFound(f"there is no API key {key_id}")
@@ -149,7 +156,7 @@ class Keys:
             return None
         if row["use_is_news"]:
             await self._database.execute("note_api_key_use", row["id"])
-        return Caller(row["workspace_id"], row["workspace"], frozenset(row["scopes"]), row["id"])
+        return Caller(row["workspace_id"], row["workspace"], frozenset(row["scopes"]), row["id"], row["name"])
 
 
 def _problems(name: str, scopes: Collection[str], expires_in: timedelta | None) -> Iterator[tuple[str, str]]:

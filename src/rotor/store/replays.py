@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from rotor.store import audit
 from rotor.store.intake import NewRun, insert_runs
 from rotor.store.problems import Conflict, NotFound
 from rotor.store.store import Store
@@ -27,5 +28,6 @@ async def replay(store: Store, workspace_id: int, run_id: UUID) -> UUID:
             )
         run = NewRun(workspace_id, row["function_id"], row["event_id"], replay_of=run_id)
         await insert_runs(connection, [run])
+        await audit.record(connection.of(workspace_id), "run.replayed", str(run_id))
     store.changes.queued.set()
     return run.id

@@ -23,6 +23,7 @@ class Retention:
     events: timedelta = timedelta(days=30)
     logs: timedelta | None = None
     """None: as long as their run."""
+    audit: timedelta = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ async def prune(database: Database, retention: Retention) -> Pruned:
     counts: list[int] = [
         await database.fetchval("prune_events", retention.events, limits.BATCH),
         await database.fetchval("prune_signals", limits.BATCH),
+        await database.fetchval("prune_audit_log", retention.audit, limits.BATCH),
         await database.fetchval("prune_signal_links", limits.BATCH),
         await database.fetchval("prune_app_calls", retention.runs, limits.BATCH),
     ]

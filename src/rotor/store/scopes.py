@@ -25,6 +25,7 @@ class Caller:
     scopes: frozenset[Scope]
     key_id: UUID | None = None
     """The key that it asks with; None where none is needed."""
+    key_name: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has `scope`, or `admin`, which includes each."""

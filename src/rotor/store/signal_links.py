@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from rotor import limits
-from rotor.store import signals
+from rotor.store import audit, signals
 from rotor.store.checks import name_problem
 from rotor.store.database import Database
 from rotor.store.problems import Conflict, Invalid
@@ -83,6 +83,8 @@ class SignalLinks:
             if await connection.fetchval("use_signal_link", link.mac, link.expires_at) is None:
                 raise Conflict("this link has been used before")
             waiter = await connection.fetchrow("complete_signal", link.signal_id, data, limits.SIGNAL_KEPT)
+            if waiter is not None:
+                await audit.record(connection, "signal.completed", link.signal_id)
         return await signals.deliver(store, link.workspace_id, link.signal_id, waiter)
 
 

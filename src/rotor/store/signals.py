@@ -9,6 +9,7 @@ from uuid import UUID
 from rotor import limits
 from rotor.engine.arrivals import SignalArrived
 from rotor.engine.run import StepKey
+from rotor.store import audit
 from rotor.store.database import Record
 from rotor.store.problems import Conflict, Overloaded
 from rotor.store.store import Store
@@ -32,7 +33,10 @@ async def complete(
     The data is durable before it is delivered; should this server die between the two, or have too much to write, the
     rescuer delivers it.
     """
-    row = await store.database.of(workspace_id).fetchrow("complete_signal", signal_id, data, kept_for)
+    async with store.database.of(workspace_id).transaction() as connection:
+        row = await connection.fetchrow("complete_signal", signal_id, data, kept_for)
+        if row is not None:
+            await audit.record(connection, "signal.completed", signal_id)
     return await deliver(store, workspace_id, signal_id, row)
 
 

@@ -7,7 +7,7 @@ accept any of them, so that apps move to the new key one by one; the next rotati
 from __future__ import annotations
 
 from rotor.protocol.signing import generate_key
-from rotor.store import workspaces
+from rotor.store import audit, workspaces
 from rotor.store.database import Database, WorkspaceConnection
 from rotor.store.recent import Recent
 
@@ -49,6 +49,7 @@ class SigningKeys:
             before = await ensure(connection)
             await connection.execute("retire_signing_keys", before)
             key = await _add(connection)
+            await audit.record(connection, "signing_key.rotated", workspace)
         self._recent.clear()
         return key
 

@@ -81,6 +81,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "prune_run_logs",
             "prune_events",
             "prune_signals",
+            "prune_audit_log",
             "prune_signal_links",
             "prune_app_calls",
         }

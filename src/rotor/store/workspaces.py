@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from rotor.store import audit
 from rotor.store.checks import name_problem
 from rotor.store.database import Connection, Database
 from rotor.store.problems import Invalid, NotFound
@@ -33,8 +34,8 @@ async def listed(database: Database) -> list[Workspace]:
 
 async def create(database: Database, name: str) -> bool:
     """Make the workspace `name`; False where it was there. Raises `Invalid` for a name that cannot be one."""
-    _check(name)
-    return await database.execute("add_workspace", name) == "INSERT 0 1"
+    async with database.transaction() as connection:
+        return (await _ensure(connection, name))[1]
 
 
 async def identify(database: Database, name: str = DEFAULT) -> int:
@@ -50,10 +51,17 @@ async def ensure(connection: Connection, name: str) -> int:
 
     Raises `Invalid` for a name that cannot be one.
     """
+    return (await _ensure(connection, name))[0]
+
+
+async def _ensure(connection: Connection, name: str) -> tuple[int, bool]:
+    """The workspace's id, and whether it was made now."""
     _check(name)
-    await connection.execute("add_workspace", name)
+    made = await connection.execute("add_workspace", name) == "INSERT 0 1"
     found: int = await connection.fetchval("lock_workspace_by_name", name)
-    return found
+    if made:
+        await audit.record(connection.of(found), "workspace.created", name)
+    return found, made
 
 
 def _check(name: str) -> None:

@@ -39,6 +39,20 @@ CREATE TABLE signing_keys (
 );
 CREATE INDEX signing_keys_workspace ON signing_keys (workspace_id) WHERE retired_at IS NULL;
 
+-- Who changed what by hand. An entry is never changed, and goes when it is old enough.
+CREATE TABLE audit_log (
+    workspace_id  bigint NOT NULL REFERENCES workspaces,
+    at            timestamptz NOT NULL,
+    id            uuid NOT NULL,              -- no number, which would tell one workspace how much others do
+    actor         text NOT NULL,              -- the name of the key at that time, or what acted without one
+    key_id        uuid,
+    address       text,
+    action        text NOT NULL,
+    target        text NOT NULL,
+    PRIMARY KEY (workspace_id, at, id)
+);
+CREATE INDEX audit_log_age ON audit_log USING brin (at);
+
 CREATE TABLE functions (
     workspace_id  bigint NOT NULL REFERENCES workspaces,
     id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
