@@ -42,6 +42,7 @@ CHECKS = (
     *(f"mypy --config-file= --strict src/rotor/templates/{name}" for name in TEMPLATES),
     "pyright tests/typing/accepted.py",
     "lint-imports --no-cache",
+    "bandit -q -c pyproject.toml -r src/rotor",
     "mkdocs build --strict --quiet --config-file website/mkdocs.yml",
     "pytest",
 )

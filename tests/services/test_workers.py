@@ -73,6 +73,7 @@ async def test_a_worker_is_welcomed_and_its_functions_are_registered(store: Stor
         ("[]", "hello"),
         ("not json", "malformed"),
         ('[{"type":"hello"}]', "missing"),
+        ('[{"type":"hello","more":' + "[" * 5_000 + "]" * 5_000 + "}]", "recursion"),
     ],
 )
 async def test_who_does_not_begin_with_a_hello_is_refused(workers: Workers, frame: str, reason: str) -> None:

@@ -152,7 +152,7 @@ class Workers:
         except TimeoutError:
             await socket.close(TRY_AGAIN, "no hello came in time, or the database took too long")
             return
-        except (RotorError, msgspec.MsgspecError, ValueError) as error:
+        except (RotorError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             await socket.close(REFUSED, str(error)[:120])
             return
         fault = await self._attend(connection)

@@ -1,0 +1,307 @@
+"""Whatever comes from outside, a parser gives a value or raises the error that it declares, and no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rotor import limits
+from rotor.api.authentication import LOOPBACK, _refusal, bearer
+from rotor.api.bodies import decode_body
+from rotor.api.events import EventInput, _new_events
+from rotor.api.functions import FunctionInput, _triggers
+from rotor.api.instants import read_instant
+from rotor.api.problems import Malformed
+from rotor.api.routing import _decoded, _query
+from rotor.api.runs import RunQuery
+from rotor.engine.conditions import Candidate
+from rotor.engine.cron import next_fire
+from rotor.engine.matching import parse_match
+from rotor.engine.paths import parse_path
+from rotor.errors import (
+    ConfigError,
+    DurationError,
+    ExpressionError,
+    PayloadError,
+    SerializationError,
+    SignatureError,
+)
+from rotor.protocol import json as protocol_json
+from rotor.protocol import messages, signing
+from rotor.protocol.durations import parse_duration, parse_instant
+from rotor.protocol.json import Raw
+from rotor.sdk.codec import decode_value
+from rotor.store import tokens
+from rotor.store.checks import app_problems, url_problem
+from rotor.store.keys import hash_of
+from rotor.store.message_checks import refusal
+from rotor.store.pages import decode_cursor, encode_cursor
+from rotor.store.problems import Invalid
+from rotor.store.runs import RunPlace
+
+EXAMPLES = 150
+fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+TEXTS = st.one_of(
+    st.text(st.characters(codec=None), max_size=60),
+    st.sampled_from(["", "\0", "\ud800", "0" * 400, "\u202e", "\r\nx: y", "\U0001d4b3" * 300, "-1", "1e999", "NaN"]),
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.just(10**400)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
+    max_leaves=8,
+)
+DEEP = st.integers(1, 5_000).map(lambda depth: "[" * depth + "]" * depth)
+EVENT = {"id": "e", "name": "n", "data": {"a": [1, {"b": "x"}], "n": 2**70}, "ts": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+def attempt(declared: type[Exception] | tuple[type[Exception], ...], parse: Callable[..., Any], *given: Any) -> Any:
+    """What `parse` gives; None where it raises what it declares."""
+    try:
+        return parse(*given)
+    except declared:
+        return None
+
+
+def texts_of(*words: str) -> st.SearchStrategy[str]:
+    """Texts made of words that mean something to the parser, with anything between."""
+    return st.lists(st.one_of(st.sampled_from(words), TEXTS), max_size=12).map("".join)
+
+
+def json_texts(shape: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
+    """JSON of about that shape, what is nearly JSON, and anything at all."""
+    written = shape.map(lambda value: json.dumps(value).encode())
+    broken = st.tuples(written, st.integers(0, 200), st.binary(max_size=3)).map(
+        lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + 1 :]
+    )
+    return st.one_of(written, broken, st.binary(max_size=40), DEEP.map(str.encode))
+
+
+def objects(kind: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with the fields of `kind`, of any type, and some that it does not have."""
+    fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+    named = st.dictionaries(st.sampled_from([*fields, "other"]), VALUES, max_size=len(fields) + 1)
+    tag = kind.__struct_config__.tag
+    return named if tag is None else named.map(lambda given: {**given, "type": tag})
+
+
+MESSAGES = [
+    kind
+    for kind in vars(messages).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag
+]
+FRAMES = json_texts(st.lists(st.one_of([objects(kind) for kind in MESSAGES]), max_size=3))
+VALID = {
+    "run_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "n": 1,
+    "id": "s",
+    "index": 0,
+    "attempts": 1,
+    "op": "run",
+    "output": 1,
+    "error": {"name": "E", "message": "m", "stack": ""},
+}
+
+
+@pytest.mark.parametrize("decoder", ["worker_frame", "server_frame", "run_frame"])
+@given(frame=FRAMES)
+@fuzzed
+def test_frames(decoder: str, frame: bytes) -> None:
+    attempt((msgspec.MsgspecError, UnicodeDecodeError, RecursionError), getattr(messages, decoder).decode, frame)
+
+
+@given(st.sampled_from(MESSAGES), st.dictionaries(st.sampled_from([*VALID, "until", "seconds", "event"]), VALUES))
+@fuzzed
+def test_messages_of_a_holder(kind: type[msgspec.Struct], changed: dict[str, Any]) -> None:
+    frame = json.dumps([{**VALID, **changed, "type": kind.__struct_config__.tag}]).encode()
+    found = attempt((msgspec.MsgspecError, UnicodeDecodeError, RecursionError), messages.run_frame.decode, frame)
+    for message in found or []:
+        if not isinstance(message, messages.LogLine):
+            refusal(message, payload_bytes_max=limits.PAYLOAD_BYTES)
+
+
+EVENTS = msgspec.json.Decoder(EventInput | list[EventInput])
+EVENT_SHAPES = objects(EventInput).map(lambda event: {"name": "n", "data": 1, **event})
+
+
+@given(json_texts(st.one_of(EVENT_SHAPES, st.lists(EVENT_SHAPES, max_size=3))))
+@fuzzed
+def test_events(body: bytes) -> None:
+    found = attempt((Invalid, Malformed), decode_body, body, EVENTS)
+    if found is not None:
+        attempt(Invalid, _new_events, found, limits.PAYLOAD_BYTES, None)
+
+
+FUNCTIONS = msgspec.json.Decoder(FunctionInput)
+APPS = msgspec.json.Decoder(messages.Manifest)
+FUNCTION_SHAPES = objects(FunctionInput).map(lambda function: {"id": "f", "serve_url": "http://x", **function})
+
+
+@given(json_texts(FUNCTION_SHAPES), json_texts(objects(messages.Manifest)))
+@fuzzed
+def test_functions_and_apps(function: bytes, app: bytes) -> None:
+    found = attempt((Invalid, Malformed), decode_body, function, FUNCTIONS)
+    if found is not None:
+        attempt(Invalid, _triggers, found)
+    manifest = attempt((Invalid, Malformed), decode_body, app, APPS)
+    if manifest is not None:
+        app_problems(manifest.functions, manifest.serve_url, manifest.app, manifest.version)
+
+
+@given(json_texts(VALUES))
+@fuzzed
+def test_payloads(text: bytes) -> None:
+    attempt(PayloadError, protocol_json.check, text)
+    attempt(PayloadError, protocol_json.decode, text)
+    attempt(SerializationError, decode_value, Raw(text), dict[str, int])
+
+
+@given(
+    texts_of(
+        *(
+            "data",
+            ".a",
+            "[0]",
+            '["a"]',
+            " == ",
+            " && ",
+            "||",
+            "!",
+            "(",
+            ")",
+            '"x"',
+            "'",
+            "1",
+            "1.5",
+            "-",
+            "true",
+            "null",
+        ),
+        *(
+            "ts",
+            "name",
+            ".exists(x, ",
+            ".all(x, x",
+            "size(",
+            "matches(",
+            "in",
+            "[",
+            "]",
+            "{",
+            "}",
+            "? :",
+            "//",
+            "\\",
+            "u",
+        ),
+    )
+)
+@fuzzed
+def test_expressions(expression: str) -> None:
+    match = attempt(ExpressionError, parse_match, expression)
+    if match is not None:
+        assert match.accepts(Candidate(EVENT)) in (True, False)
+    attempt(ExpressionError, parse_path, expression)
+
+
+@given(st.dictionaries(st.one_of(texts_of("data", ".", "a", "[0]", "['b']"), TEXTS), VALUES, max_size=3))
+@fuzzed
+def test_mappings_of_a_match(equals: dict[str, Any]) -> None:
+    match = attempt(ExpressionError, parse_match, None, equals)
+    if match is not None:
+        assert match.accepts(EVENT) in (True, False)
+
+
+@given(st.one_of(texts_of("1", "h", "m", "ms", "30", "d", ".", "w", "s", " "), st.floats(), st.integers()))
+@fuzzed
+def test_durations(text: str | float) -> None:
+    attempt(DurationError, parse_duration, text)
+
+
+@given(
+    st.one_of(
+        texts_of("2026-01-31", "T", "09:00:00", "Z", "+02:00", "-99:99", "0000", ".5"), st.floats(), st.integers()
+    )
+)
+@fuzzed
+def test_instants(given_time: str | float) -> None:
+    attempt(ValueError, read_instant, given_time)
+    if isinstance(given_time, str):
+        attempt(DurationError, parse_instant, given_time)
+
+
+@given(
+    texts_of("*", " ", "/", "5", "1-5", ",", "MON", "L", "#", "@daily", "0 9 * * 1", "W", "31 2", "59"),
+    st.one_of(st.none(), TEXTS, st.sampled_from(["Europe/Paris", "../etc/passwd", "UTC", "Europe", "/", "."])),
+)
+@settings(fuzzed, max_examples=80)
+def test_crons(cron: str, zone: str | None) -> None:
+    attempt(ConfigError, next_fire, cron, zone, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+CLEAN = st.recursive(
+    st.one_of(st.none(), st.text(), st.integers(), st.floats()), lambda inner: st.lists(inner, max_size=3)
+)
+
+
+@given(st.one_of(TEXTS, st.lists(CLEAN, max_size=3).map(lambda place: encode_cursor(tuple(place)))))
+@fuzzed
+def test_cursors(cursor: str) -> None:
+    attempt(Invalid, decode_cursor, cursor, RunPlace)
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "Webhook-Id"]),
+    st.one_of(TEXTS, st.sampled_from(["msg_1", "1700000000", "v1,AAAA", "v1,", "٣٤٥", "v1,é v1a,x"])),
+)
+KEY = signing.generate_key()
+
+
+@given(st.binary(max_size=20), HEADERS, st.one_of(st.just(KEY), TEXTS.map("whsec_".__add__), TEXTS))
+@fuzzed
+def test_signatures(body: bytes, headers: dict[str, str], key: str) -> None:
+    attempt((SignatureError, ConfigError), lambda: signing.verify(body, headers, keys=[key], now=1_700_000_000.0))
+
+
+@given(st.one_of(TEXTS, st.from_regex(r"r[kts]_\w{0,40}_\w{0,40}_\w{0,64}")))
+@fuzzed
+def test_keys_and_tokens(text: str) -> None:
+    assert len(hash_of(text)) == 32
+    claim = tokens._parse(text)
+    assert claim is None or claim[0] >= 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"authorization"]), st.binary(max_size=40)), max_size=3))
+@fuzzed
+def test_headers_that_say_who_asks(headers: list[tuple[bytes, bytes]]) -> None:
+    scope = {"type": "http", "headers": headers}
+    bearer(scope)
+    hosts = [value for name, value in headers if name == b"host"]
+    ours = len(hosts) == 1 and any(hosts[0].decode("latin-1").lower().strip("[]").startswith(one) for one in LOOPBACK)
+    assert _refusal(scope) is not None or ours
+
+
+@given(st.one_of(TEXTS, texts_of("http", "s://", "[::1]", ":99999", "@", "/", "\\", "#", "%", "user:")))
+@fuzzed
+def test_addresses(url: str) -> None:
+    url_problem(url)
+
+
+@given(
+    st.binary(max_size=30), st.dictionaries(st.sampled_from(["limit", "cursor", "status", "since", "x"]), st.binary())
+)
+@fuzzed
+def test_paths_and_queries(raw: bytes, query: dict[str, bytes]) -> None:
+    attempt(Invalid, _decoded, "event_id", quote_from_bytes(raw))
+    attempt(Invalid, _decoded, "event_id", raw.decode("latin-1"))
+    text = "&".join(f"{name}={quote_from_bytes(value)}" for name, value in query.items()).encode()
+    for query_string in (text, raw):
+        attempt(Invalid, _query, {"query_string": query_string}, RunQuery)
