@@ -40,10 +40,16 @@ class Span(NamedTuple):
 
 
 async def until_status(
-    rows: asyncpg.Connection[Any], function_id: str, count: int, *, since: float = 0, statuses: tuple[str, ...] = ENDED
+    rows: asyncpg.Connection[Any],
+    function_id: str,
+    count: int,
+    *,
+    since: float = 0,
+    statuses: tuple[str, ...] = ENDED,
+    within_seconds: float = GIVEN_UP_AFTER_SECONDS,
 ) -> None:
     """Until `count` of the runs that were made since then are in one of the statuses. Raises `WrongError` where not."""
-    deadline = time.monotonic() + GIVEN_UP_AFTER_SECONDS
+    deadline = time.monotonic() + within_seconds
     while await _count(rows, function_id, since, statuses) < count:
         if time.monotonic() > deadline:
             raise WrongError(f"not all of {count} runs came to {statuses}: {await _statuses(rows, function_id, since)}")
@@ -72,9 +78,16 @@ async def _statuses(rows: asyncpg.Connection[Any], function_id: str, since: floa
     return {row[0]: row[1] for row in found}
 
 
-async def ended_runs(rows: asyncpg.Connection[Any], function_id: str, count: int, *, since: float = 0) -> list[Ended]:
+async def ended_runs(
+    rows: asyncpg.Connection[Any],
+    function_id: str,
+    count: int,
+    *,
+    since: float = 0,
+    within_seconds: float = GIVEN_UP_AFTER_SECONDS,
+) -> list[Ended]:
     """Wait until `count` runs made since then have ended. Raises `WrongError` unless all of them are completed."""
-    await until_status(rows, function_id, count, since=since)
+    await until_status(rows, function_id, count, since=since, within_seconds=within_seconds)
     runs = await rows.fetch(
         """
         SELECT runs.id, runs.status, runs.output, runs.error, events.data,
