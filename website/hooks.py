@@ -20,6 +20,7 @@ ROOT_PAGES = {f"../{name}.md": f"project/{name.lower()}.md" for name in ("ARCHIT
 """Files of the root, as `docs` sees them, and their places in the site."""
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 HIDDEN = re.compile(r"<!-- invisible-code-block.*?-->\n*", re.DOTALL)
 INFO = re.compile(r"^```(\w+) [^\n]+$", re.MULTILINE)
 """A fence whose block is run in its own way: `json NAME`."""
@@ -45,7 +46,9 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     place = page.file.src_uri
     markdown = INFO.sub(r"```\1", STATES.sub(_table, HIDDEN.sub("", markdown)))
-    return LINK.sub(lambda found: _relinked(found, place), markdown)
+    parts = FENCED.split(markdown)  # every other one is a block of code
+    parts[::2] = [LINK.sub(lambda found: _relinked(found, place), part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
