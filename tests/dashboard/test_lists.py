@@ -11,6 +11,7 @@ from markupsafe import escape
 from rotor.server.server import Server
 from rotor.store import figures, waiting, workers
 from rotor.store.database import Database
+from rotor.store.pages import encode_cursor
 from tests.dashboard import scenery
 from tests.dashboard.conftest import Browser
 from tests.dashboard.scenery import EVENT, FUNCTION, HOSTILE, RUNS, SIGNAL
@@ -19,6 +20,7 @@ PAGES = (
     "",
     "/overview",
     "/functions",
+    "/functions?cursor=" + encode_cursor(("a",)),
     "/functions/" + quote(FUNCTION, safe=""),
     "/events",
     "/events/" + quote(EVENT, safe=""),
@@ -72,6 +74,7 @@ async def test_a_function_shows_its_triggers_its_figures_and_its_runs(stage: Dat
     shown = (await visitor.get("/dashboard/functions/" + quote(FUNCTION, safe=""))).text
     for wanted in ("data.a == 1", "Europe/Paris", "50 %", RUNS["queued"], 'action="/dashboard/functions/pause"'):
         assert wanted in shown
+    assert str(escape(f'"{HOSTILE[:10]}')) in shown.partition("<textarea")[2]  # the latest event's data, to send again
     assert 'action="/dashboard/functions/resume"' in (await visitor.get("/dashboard/functions/served")).text
     assert (await visitor.get("/dashboard/functions/none")).status == 404
 

@@ -90,6 +90,19 @@ async def test_a_session_may_what_its_link_says_and_ends_with_its_revocation(ser
     assert fresh is None
 
 
+async def test_sessions_of_links_are_forgotten_a_month_after_their_end(
+    server: Server, stranger: Browser, token: str
+) -> None:
+    keys = Keys(server.store.database)
+    assert (await use(stranger, token)).status == 303
+    server.store.database.advance(timedelta(days=30))
+    await keys.login_link(1, expires_in=MINUTES)
+    assert len(await keys.list()) == 2
+    server.store.database.advance(timedelta(days=1))
+    await keys.login_link(1, name="new", expires_in=MINUTES)
+    assert [key.name for key in await keys.list()] == ["new", "login link"]
+
+
 async def test_a_link_without_the_scope_to_read_is_not_made(server: Server) -> None:
     with pytest.raises(Invalid, match="read"):
         await Keys(server.store.database).login_link(1, scopes=["send"], expires_in=MINUTES)

@@ -27,6 +27,8 @@ SAYS_NOTHING = {"2", "1", "0", "False"}
 FILL = f"""
 INSERT INTO workspaces (name) VALUES ('two');
 INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes) VALUES ('{RUN}', 1, '', 'p', 'h', '{{read}}');
+INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes, expires_at)
+VALUES ('{QUEUED}', 1, '', 'login', 'l', '{{read}}', '2020-01-01');
 INSERT INTO signing_keys (workspace_id, key) VALUES (1, 'ours');
 INSERT INTO functions (workspace_id, id) VALUES (1, 'f');
 INSERT INTO triggers (workspace_id, function_id, position, event_name) VALUES (1, 'f', 0, 'e');
@@ -66,6 +68,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cancel_runs_of_function": ("f", 10),
     "claim_runs": (LEASE, ["f"], 10, 1),
     "complete_signal": ("signal", b"1", MONTH),
+    "delete_ended_logins": (),
     "delete_function": ("f",),
     "delete_triggers": (["f"],),
     "count_open_runs": (10,),

@@ -113,6 +113,7 @@ class Keys:
         allowed = [scope for scope in SCOPES if scope in scopes]
         key_id = uuid7()
         async with self._database.of(workspace_id).transaction() as connection:
+            await connection.execute("delete_ended_logins")
             expires_at: datetime = await connection.fetchval(
                 "add_api_key", key_id, name or "login link", "login", hash_of(token), allowed, expires_in
             )

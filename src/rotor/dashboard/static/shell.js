@@ -2,12 +2,16 @@
 "use strict";
 
 const root = document.documentElement;
-const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
+// A choice is kept in a cookie, so that pages come in it; whoever chooses what the system has follows the system again.
 function switchTheme() {
-  root.dataset.theme = isDark() ? "light" : "dark";
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const chosen = (root.dataset.theme || system) === "dark" ? "light" : "dark";
+  if (chosen === system) delete root.dataset.theme;
+  else root.dataset.theme = chosen;
+  const seconds = chosen === system ? 0 : 31536000;
   const secure = location.protocol === "https:" ? "; secure" : "";
-  document.cookie = `rotor_theme=${root.dataset.theme}; path=/dashboard; max-age=31536000; samesite=strict${secure}`;
+  document.cookie = `rotor_theme=${chosen}; path=/dashboard; max-age=${seconds}; samesite=strict${secure}`;
 }
 
 function moveRow(by) {
