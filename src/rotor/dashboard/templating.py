@@ -49,7 +49,7 @@ def function_path(function_id: str) -> str:
 
 def render(template: str, **values: Any) -> Markup:
     """The text of a template, ready to stand in another."""
-    return Markup(_environment().get_template(template).render(**values))  # noqa: S704  # nosec B704 - escaped by the template
+    return Markup(_environment().get_template(template).render(**values))  # noqa: S704 - escaped by the template  # nosec B704
 
 
 @cache

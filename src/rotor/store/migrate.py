@@ -77,7 +77,7 @@ async def pending(dsn: str, *, schema: str = "rotor") -> list[str]:
         known = await connection.fetchval("SELECT to_regclass($1)", f'"{_checked(schema)}".migrations')
         if not known:
             return [name for _, name, _ in migrations()]
-        done = await connection.fetchrow(f'SELECT applied, compatible_from FROM "{schema}".migrations')  # noqa: S608  # nosec B608 - checked
+        done = await connection.fetchrow(f'SELECT applied, compatible_from FROM "{schema}".migrations')  # noqa: S608 - checked  # nosec B608
         assert done is not None
         if problem := incompatibility(**done):
             raise ConfigError(problem)
