@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from rotor.dashboard.folding import NODES_MAX
 from rotor.dashboard.graph import Graph, draw
 from rotor.dashboard.grouping import group_steps
 from rotor.dashboard.order import Span, order_of
-from rotor.dashboard.timeline import unroll
+from rotor.dashboard.timeline import SCALE, Timeline, unroll
 from rotor.dashboard.words import Reason, duration, reason
 from rotor.store.outlines import Beginning, RunOutline, StepOutline
 from rotor.store.runs import Failure
@@ -221,6 +222,53 @@ def test_any_run_can_be_drawn(times: list[tuple[str, int, int | None]]) -> None:
     graph = drawn(steps)
     shown = [one for node in graph.nodes if node.group for one in node.group.steps]
     assert len(shown) == len(steps)
+
+
+def timeline(steps: list[StepOutline], **values: Any) -> Timeline:
+    of_run = run(**values)
+    return unroll(group_steps(of_run, steps, {}), Focus(of_run.id))
+
+
+def test_a_long_sleep_takes_no_more_of_the_timeline_than_half_of_the_work() -> None:
+    day = 86_400
+    sleeps = step("rest", 10, day + 10, op="sleep")
+    drawn = timeline(
+        [step("one", 0, 10), sleeps, step("two", day + 10, day + 20)], ended_at=at(day + 20), status="completed"
+    )
+    assert [(round(row.start), round(row.width)) for row in drawn.rows] == [(0, 333), (333, 333), (667, 333)]
+    assert [(round(start), round(width)) for start, width in drawn.breaks] == [(333, 333)]
+    assert drawn.ticks == ["0", "7.5 s", "12 h", "24 h", "24 h"]
+
+
+def test_a_timeline_of_work_alone_has_no_break_and_even_ticks() -> None:
+    drawn = timeline([step("one", 0, 30), step("two", 30, None)])
+    assert drawn.breaks == []
+    assert drawn.ticks == ["0", "15.0 s", "30.0 s", "45.0 s", "1 min"]
+    assert [(row.start, row.width) for row in drawn.rows] == [(0, 500), (500, 500)]
+
+
+def test_a_timeline_of_waiting_alone_is_drawn_as_long_as_it_is() -> None:
+    drawn = timeline([step("rest", 0, None, op="sleep", status="waiting")])
+    assert drawn.breaks == []
+    assert drawn.ticks[-1] == "1 min"
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100), st.booleans()), max_size=20), st.floats(0, 100))
+def test_every_bar_stands_within_the_timeline_in_the_order_of_its_time(
+    times: list[tuple[float, float, bool]], ended: float
+) -> None:
+    steps = [
+        step(f"step {number} of", start, start + took, op="run" if works else "sleep")
+        for number, (start, took, works) in enumerate(sorted(times))
+    ]
+    drawn = timeline(steps, ended_at=at(ended), status="completed")
+    assert all(row.start >= 0 and row.start + row.width <= SCALE + 1e-6 for row in drawn.rows)
+    starts = [
+        row.start
+        for row in sorted(drawn.rows, key=lambda row: row.group.started_at)
+        if row.start + row.width < SCALE - 5
+    ]
+    assert all(before <= after + 1e-6 for before, after in pairwise(starts))
 
 
 def test_why_a_run_waits_is_told_in_words() -> None:
