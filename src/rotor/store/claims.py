@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from rotor import limits
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Event, Memo, StartRun
@@ -62,7 +60,7 @@ def _claimed(row: Record, lease_id: UUID, memo: list[Memo]) -> ClaimedRun:
 async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:
     """Claim up to `count` due runs of functions served over HTTP, in any workspace."""
     async with database.transaction() as connection:
-        rows = await connection.fetch("claim_invocations", count, [uuid7() for _ in range(count)], limits.LEASE)
+        rows = await connection.fetch("claim_invocations", count, limits.LEASE)
         if not rows:
             return []
         memos = await _memos(connection, rows, None)

@@ -1,4 +1,4 @@
--- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own ($2, one a run). The functions
+-- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own that lasts $2. The functions
 -- come in another order each time, so that none with many due runs keeps the others waiting.
 -- Index runs_due for each served function; SKIP LOCKED.
 WITH served AS MATERIALIZED (
@@ -15,10 +15,10 @@ WITH served AS MATERIALIZED (
     ) AS queued
     LIMIT $1
 ), numbered AS (
-    SELECT due.*, ($2::uuid[])[row_number() OVER ()] AS lease_id FROM due
+    SELECT due.*, gen_random_uuid() AS lease_id FROM due
 ), leased AS (
     INSERT INTO leases (id, workspace_id, kind, holder, slots, connection, expires_at)
-    SELECT lease_id, workspace_id, 'invocation', serve_url, 1, 0, rotor_now() + $3::interval FROM numbered
+    SELECT lease_id, workspace_id, 'invocation', serve_url, 1, 0, rotor_now() + $2::interval FROM numbered
 ), batch AS MATERIALIZED (
     SELECT nextval('commit_group') AS number
 ), claimed AS (
