@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from rotor.sdk.resources import Run, Step
 __all__ = ["RunTree", "render"]
 
 PREVIEW_CHARACTERS = 80
+RUNS_SHARING = 5
+"""Among how many runs the lines of a terminal are shared out at most: each shows a few steps, or it says nothing."""
 
 
 @dataclass
@@ -41,20 +44,42 @@ class RunTree:
             yield from (step.child_run_id for step in list(steps.values()) if step.child_run_id)
 
 
-def render(tree: RunTree, *, now: datetime | None = None) -> Tree:
-    """The tree for a terminal."""
+def render(tree: RunTree, *, now: datetime | None = None, lines_max: int | None = None) -> Tree:
+    """The tree for a terminal. Where it has more than `lines_max` lines, each run shows its open and its latest steps,
+    and counts the others.
+    """
     now = now or datetime.now(UTC)
     branch = Tree(_run_line(tree.runs[tree.root], now), guide_style="dim")
-    _add_steps(branch, tree, tree.root, now)
+    _add_steps(branch, tree, tree.root, now, _steps_max(tree, lines_max))
     return branch
 
 
-def _add_steps(branch: Tree, tree: RunTree, run_id: str, now: datetime) -> None:
-    for step in tree.steps.get(run_id, {}).values():
+def _steps_max(tree: RunTree, lines_max: int | None) -> int | None:
+    """How many steps each run may show; None: all."""
+    runs = max(1, len(tree.runs))
+    lines = 2 * runs + sum(map(len, tree.steps.values()))
+    return None if lines_max is None or lines <= lines_max else max(1, lines_max // min(runs, RUNS_SHARING) - 3)
+
+
+def _add_steps(branch: Tree, tree: RunTree, run_id: str, now: datetime, most: int | None) -> None:
+    steps = list(tree.steps.get(run_id, {}).values())
+    shown = _most_telling(steps, most)
+    if len(shown) < len(steps):
+        statuses = Counter(step.status for position, step in enumerate(steps) if position not in shown)
+        branch.add(Text("… " + ", ".join(f"{count:,} {status}" for status, count in statuses.items()), "dim"))
+    for position, step in enumerate(steps):
+        if position not in shown:
+            continue
         below = branch.add(_step_line(step, now))
         if step.child_run_id in tree.runs and step.child_run_id != run_id:
             child = below.add(_run_line(tree.runs[step.child_run_id], now))
-            _add_steps(child, tree, step.child_run_id, now)
+            _add_steps(child, tree, step.child_run_id, now, most)
+
+
+def _most_telling(steps: list[Step], most: int | None) -> set[int]:
+    """The positions of `most` steps: open ones before ended ones, later before earlier."""
+    positions = sorted(range(len(steps)), key=lambda position: (steps[position].ended_at is not None, -position))
+    return set(positions[:most])
 
 
 def _run_line(run: Run, now: datetime) -> Text:

@@ -29,7 +29,11 @@ async def watch_run(run_id: str, *, as_json: bool) -> Run:
     console = Console(highlight=False)
     tree = RunTree(run_id)
     on_screen = console.is_terminal and not as_json
-    live = Live(console=console, get_renderable=lambda: _drawn(tree), refresh_per_second=8) if on_screen else None
+    live = (
+        Live(console=console, get_renderable=lambda: _drawn(tree, console.height - 1), refresh_per_second=8)
+        if on_screen
+        else None
+    )
     area: AbstractContextManager[Any] = live or nullcontext()
 
     def show(of_run: str, change: Run | Step) -> None:
@@ -70,8 +74,8 @@ async def _follow(
     return run
 
 
-def _drawn(tree: RunTree) -> Any:
-    return render(tree) if tree.root in tree.runs else Text("…")
+def _drawn(tree: RunTree, lines_max: int) -> Any:
+    return render(tree, lines_max=lines_max) if tree.root in tree.runs else Text("…")
 
 
 def _kind(change: Run | Step) -> str:
