@@ -6,6 +6,8 @@ from typing import Final
 # What a run may hold
 STEPS_PER_RUN: Final = 100_000
 CHILDREN_DEPTH: Final = 32
+VERSIONS_PER_RUN: Final = 100
+"""Changes of code that a run remembers; of one that has seen more, the earliest steps show no version."""
 SLEEP: Final = timedelta(days=5 * 366)
 
 # What a payload may be

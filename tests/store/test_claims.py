@@ -6,8 +6,11 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
+from rotor import limits
 from rotor.protocol.messages import StartRun
-from rotor.store import functions, leases
+from rotor.store import functions, leases, runs
 from rotor.store.claims import claim_invocations
 from rotor.store.store import Store
 from tests import messages
@@ -263,3 +266,30 @@ async def test_held_runs_are_known_by_their_lease(store: Store) -> None:
     holder, run_id = await hold(store)
 
     assert await leases.held_runs(store.database, holder.lease_id) == {UUID(run_id): 0}
+
+
+async def test_a_run_remembers_which_code_it_had_when(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "VERSIONS_PER_RUN", 2)
+    await serve(store, "f")
+    run_id = await begin(store)
+    for place, version in enumerate(["1", "1", "", "2", "3"]):
+        holder = await Holder.connect(store)
+        await change(store.database, "UPDATE leases SET version = $1 WHERE id = $2", version, holder.lease_id)
+        await holder.take()
+        await holder.say(messages.done(run_id, f"step {place}"), messages.sleeps(run_id, f"nap {place}"))
+        await holder.say(messages.parked(run_id, place))
+        await fire_deadlines(store, timedelta(seconds=60))
+
+    row = await run_row(store.database, run_id)
+    assert row["versions"] == ["2", "3"]
+    shown = [step async for page in runs.steps(store.database, 1, run_id) for step in page]
+    # What is older than the earliest version that is remembered shows none.
+    assert {step.id: step.version for step in shown if step.id.startswith("step")} == {
+        "step 0": None,
+        "step 1": None,
+        "step 2": None,
+        "step 3": "2",
+        "step 4": "3",
+    }
+    # A wait shows the code that began it, though another went on after it.
+    assert {step.version for step in shown if step.id == "nap 3"} == {"2"}

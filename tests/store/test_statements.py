@@ -74,8 +74,8 @@ long_ago = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
 month = timedelta(days=30)
 
 CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
-    "claim_runs": ({"runs_due", "runs_pkey"}, (1, LEASE, ["f1", "f2"], BATCH, 1)),
-    "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month)),
+    "claim_runs": ({"runs_due", "runs_pkey"}, (1, LEASE, ["f1", "f2"], BATCH, 1, 100)),
+    "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month, 100)),
     "lock_runs": ({"runs_pkey"}, (runs, runs[:5])),
     "read_step_states": ({"steps_pkey", "waits_pkey"}, (runs, first_steps, zeros)),
     "count_waits": ({"waits_pkey"}, (runs,)),

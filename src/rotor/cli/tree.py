@@ -103,6 +103,8 @@ def _step_line(step: Step, now: datetime) -> Text:
         line.append(f"  {_span(step.started_at, step.ended_at or now)}", "dim")
     if step.attempts > 1:
         line.append(f"  {step.attempts} attempts", "yellow")
+    if step.version:
+        line.append(f"  code {step.version}", "dim")
     return _with_outcome(line, step)
 
 

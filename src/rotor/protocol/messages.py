@@ -94,7 +94,7 @@ class Manifest(Struct, frozen=True):
     functions: list[FunctionSpec]
     app: str = ""
     version: str = ""
-    """Which code this is, as its deployer names it (`ROTOR_VERSION`)."""
+    """Which code this is: each step of a run shows which made it."""
     serve_url: str | None = None
 
 

@@ -66,6 +66,8 @@ class Step(Resource, frozen=True, kw_only=True):
     deadline: datetime | None = None
     waits_for: str | None = None
     """What it waits or waited for: `event:NAME`, `signal:ID`, `child`."""
+    version: str | None = None
+    """Which code made it."""
     child_run_id: str | None = None
 
 

@@ -36,6 +36,7 @@ from rotor.sdk.environment import api_key_or_default, url_or_default
 from rotor.sdk.functions import Function
 from rotor.sdk.held_runs import HeldRuns
 from rotor.sdk.loading import check_ids
+from rotor.sdk.versions import code_version
 
 __all__ = ["Worker", "connect"]
 
@@ -70,13 +71,16 @@ def connect(
     parked_max: int = 1_000,
     threads: int = 32,
     grace_seconds: float = 20.0,
+    version: str | None = None,
 ) -> Worker:
     """A worker that serves `functions` over one outgoing connection. `await worker.run()` lasts until `worker.stop()`.
 
     `url` and `api_key` default to `ROTOR_URL` and `ROTOR_API_KEY`. `slots` is how many runs it takes at once; a
     sleeping or waiting run takes none. `parked_max` bounds the waiting runs whose bodies it keeps in memory so that
     they go on quickly. `threads` bounds the sync step bodies that run at once. `grace_seconds` is how long the runs in
-    hand may go on after `stop`. `name` is how server and dashboard call it: host and process id unless given.
+    hand may go on after `stop`. `name` is how server and dashboard call it: host and process id unless given. `version`
+    names the code, which each step of a run shows: `ROTOR_VERSION` unless given, or else a hash of the files in which
+    the functions stand.
 
         worker = connect([welcome], slots=200)
         asyncio.run(worker.run())
@@ -96,6 +100,7 @@ def connect(
         parked_max=parked_max,
         threads=threads,
         grace_seconds=grace_seconds,
+        version=code_version(functions, version),
     )
 
 
@@ -113,6 +118,7 @@ class Worker:
         parked_max: int,
         threads: int,
         grace_seconds: float,
+        version: str = "",
     ) -> None:
         self.url = url
         self.name = name
@@ -121,6 +127,7 @@ class Worker:
         self._functions = functions
         self._api_key = api_key
         self._slots = slots
+        self._version = version
         self._grace_seconds = grace_seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rotor-step")
         self._held = HeldRuns(functions, self, parked_max=parked_max, threads=self._threads)
@@ -198,7 +205,7 @@ class Worker:
     def _hello(self) -> Hello:
         manifest = Manifest(
             functions=[function.spec for function in self._functions],
-            version=os.environ.get("ROTOR_VERSION", ""),
+            version=self._version,
         )
         return Hello(
             protocol=PROTOCOL_VERSION,

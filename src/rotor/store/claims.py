@@ -43,7 +43,9 @@ async def claim_runs(
     `connection` is the number of the holder's connection: none is claimed once it has come back on another.
     """
     async with database.transaction() as transaction:
-        rows = await transaction.of(workspace_id).fetch("claim_runs", lease_id, list(function_ids), count, connection)
+        rows = await transaction.of(workspace_id).fetch(
+            "claim_runs", lease_id, list(function_ids), count, connection, limits.VERSIONS_PER_RUN
+        )
         if not rows:
             return []
         memos = await _memos(transaction, rows, lease_id)
@@ -60,7 +62,7 @@ def _claimed(row: Record, lease_id: UUID, memo: list[Memo]) -> ClaimedRun:
 async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:
     """Claim up to `count` due runs of functions served over HTTP, in any workspace."""
     async with database.transaction() as connection:
-        rows = await connection.fetch("claim_invocations", count, limits.LEASE)
+        rows = await connection.fetch("claim_invocations", count, limits.LEASE, limits.VERSIONS_PER_RUN)
         if not rows:
             return []
         memos = await _memos(connection, rows, None)

@@ -78,6 +78,8 @@ class StepOutline(msgspec.Struct, frozen=True, kw_only=True):
     child_run_id: UUID | None
     event_id: str | None
     waits_for: str | None
+    version: str | None
+    """Which code made it."""
     deadline: datetime | None
     started_at: datetime
     ended_at: datetime | None

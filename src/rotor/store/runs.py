@@ -67,6 +67,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     child_run_id: UUID | None
     event_id: str | None
     """The event that it took, or sent."""
+    version: str | None
+    """Which code made it, as its worker or app tells; null where neither told."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +209,7 @@ def read_step(row: Record | Mapping[str, Any]) -> Step:
         waits_for=row["waits_for"],
         child_run_id=row["child_run_id"],
         event_id=row["event_id"],
+        version=row["version"],
     )
 
 

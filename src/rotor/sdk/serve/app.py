@@ -29,6 +29,7 @@ from rotor.sdk.client import Rotor
 from rotor.sdk.functions import Function
 from rotor.sdk.loading import check_ids
 from rotor.sdk.serve.replays import TOLERANCE_SECONDS, TakenIds
+from rotor.sdk.versions import code_version
 
 __all__ = ["Answer", "Request", "ServedApp", "same_path"]
 
@@ -98,6 +99,7 @@ class ServedApp:
         base_url: str | None = None,
         body_bytes_max: int = limits.FRAME_BYTES,
         threads: int = 32,
+        version: str | None = None,
     ) -> None:
         self.body_bytes_max = body_bytes_max
         self._functions = {function.id: function for function in check_ids(functions)}
@@ -113,6 +115,7 @@ class ServedApp:
         self._serve_url = serve_url
         self._api_key, self._base_url = api_key, base_url
         self._threads = threads
+        self._version = code_version(functions, version)
         self._taken = TakenIds()
 
     async def answer(self, request: Request) -> Answer:
@@ -164,8 +167,7 @@ class ServedApp:
         return Invoker(self._keys, threads=self._threads)
 
     def _described(self, serve_url: str | None) -> Manifest:
-        version = os.environ.get("ROTOR_VERSION", "")
-        return Manifest(functions=self.specs(), version=version, serve_url=serve_url)
+        return Manifest(functions=self.specs(), version=self._version, serve_url=serve_url)
 
     def _admit(self, request: Request) -> None:
         """Refuse what is too large, not signed, or signed but sent before."""

@@ -35,6 +35,7 @@ def serve_workflow(
     base_url: str | None = None,
     body_bytes_max: int = limits.FRAME_BYTES,
     threads: int = 32,
+    version: str | None = None,
 ) -> A:
     """Serve `functions` at `path` of a web app, and return the app.
 
@@ -54,7 +55,9 @@ def serve_workflow(
     commas). `serve_url` is the address at which the server reaches the path, where it is not the one that a PUT names
     or comes to. `dev` admits requests without a signature where there is no key (environment: `ROTOR_DEV=1`): for your
     own machine only. `api_key` and `base_url` are the client's (`Rotor`), used to register. `threads` bounds the sync
-    step bodies that run at once, `body_bytes_max` the size of an invocation.
+    step bodies that run at once, `body_bytes_max` the size of an invocation. `version` names the code, which each step
+    of a run shows, once the app is registered: `ROTOR_VERSION` unless given, or else a hash of the files in which the
+    functions stand.
 
     Raises `ConfigError` without a signing key, and for an app that it cannot recognise.
     """
@@ -69,6 +72,7 @@ def serve_workflow(
         base_url=base_url,
         body_bytes_max=body_bytes_max,
         threads=threads,
+        version=version,
     )
     mounted: A = _mount(app, served, path)
     return mounted

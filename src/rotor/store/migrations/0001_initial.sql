@@ -8,6 +8,11 @@
 CREATE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE
 AS $$ SELECT now() + coalesce(nullif(current_setting('rotor.clock_offset', true), '')::interval, interval '0') $$;
 
+-- Which code a run had at a moment: the last of its versions that began by then.
+CREATE FUNCTION version_at(versions text[], since timestamptz[], moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE
+AS $$ SELECT made.version FROM unnest(versions, since) AS made (version, since)
+      WHERE made.since <= moment ORDER BY made.since DESC LIMIT 1 $$;
+
 CREATE TABLE workspaces (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 256),
@@ -163,6 +168,8 @@ CREATE TABLE runs (
     kept_by              uuid,                 -- the lease that parked it and keeps its body in memory
     kept_group           bigint,               -- the commit of that parking: later ones are news to the keeper
     changed_group        bigint NOT NULL,      -- the commit that last changed this row
+    versions             text[] NOT NULL DEFAULT '{}',         -- the code that it has had, in its order
+    versions_since       timestamptz[] NOT NULL DEFAULT '{}',  -- since when each
     cancel_requested_at  timestamptz,
     created_at           timestamptz NOT NULL,
     started_at           timestamptz,
@@ -171,6 +178,7 @@ CREATE TABLE runs (
     CONSTRAINT runs_queued_is_due CHECK ((status = 'queued') = (due_at IS NOT NULL)),
     CONSTRAINT runs_running_is_held CHECK ((status = 'running') = (lease_id IS NOT NULL)),
     CONSTRAINT runs_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CONSTRAINT runs_versions_have_beginnings CHECK (cardinality(versions) = cardinality(versions_since)),
     CONSTRAINT runs_failed_has_error CHECK ((status = 'failed') = (error IS NOT NULL)),
     CONSTRAINT runs_child_has_step CHECK ((parent_run_id IS NULL) = (parent_step_id IS NULL) AND (parent_run_id IS NULL) = (parent_step_index IS NULL))
 ) WITH (fillfactor = 70);

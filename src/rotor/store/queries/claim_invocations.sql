@@ -1,10 +1,11 @@
 -- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own that lasts $2. The functions
 -- come in another order each time, so that none with many due runs keeps the others waiting.
+-- A run notes the version of the app where that is another one ($3: how many at most).
 -- Index runs_due for each served function; SKIP LOCKED.
 WITH served AS MATERIALIZED (
-    SELECT workspace_id, id, serve_url FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL ORDER BY random()
+    SELECT workspace_id, id, serve_url, version FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL ORDER BY random()
 ), due AS (
-    SELECT queued.id, queued.started_at, served.serve_url, queued.workspace_id
+    SELECT queued.id, queued.started_at, served.serve_url, served.version, queued.workspace_id
     FROM served, LATERAL (
         SELECT id, workspace_id, started_at FROM runs
         WHERE workspace_id = served.workspace_id AND runs.function_id = served.id AND status = 'queued' AND due_at <= rotor_now()
@@ -24,7 +25,12 @@ WITH served AS MATERIALIZED (
 ), claimed AS (
     UPDATE runs
     SET status = 'running', lease_id = numbered.lease_id, due_at = NULL, started_at = coalesce(runs.started_at, rotor_now()),
-        kept_by = NULL, changed_group = batch.number
+        kept_by = NULL,
+        versions = CASE WHEN numbered.version = coalesce(runs.versions[cardinality(runs.versions)], '') THEN runs.versions
+            ELSE (runs.versions || numbered.version)[greatest(cardinality(runs.versions) + 2 - $3::int, 1):] END,
+        versions_since = CASE WHEN numbered.version = coalesce(runs.versions[cardinality(runs.versions)], '') THEN runs.versions_since
+            ELSE (runs.versions_since || rotor_now())[greatest(cardinality(runs.versions) + 2 - $3::int, 1):] END,
+        changed_group = batch.number
     FROM numbered, batch
     WHERE runs.id = numbered.id
     RETURNING runs.*, numbered.serve_url, numbered.started_at IS NULL AS fresh

@@ -2,9 +2,10 @@
 -- functions in their order. Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
 -- A run is claimed only while its function is neither paused nor served over HTTP, nobody has asked for its cancellation, and
 -- the lease holds and $5 is still its holder's connection. A holder that comes back elsewhere waits for that lock, and then
--- sees what was claimed for its old connection.
+-- sees what was claimed for its old connection. A run notes the version of its holder's code where that is another one ($6: how
+-- many at most).
 WITH held AS MATERIALIZED (
-    SELECT id FROM leases WHERE id = $2 AND connection = $5 AND expires_at > rotor_now() FOR SHARE
+    SELECT id, version FROM leases WHERE id = $2 AND connection = $5 AND expires_at > rotor_now() FOR SHARE
 ), wanted AS MATERIALIZED (
     SELECT functions.id AS function_id
     FROM unnest($3::text[]) WITH ORDINALITY AS given (id, place)
@@ -28,8 +29,13 @@ WITH held AS MATERIALIZED (
 ), claimed AS (
     UPDATE runs
     SET status = 'running', lease_id = $2, due_at = NULL, started_at = coalesce(runs.started_at, rotor_now()),
-        kept_by = NULL, changed_group = batch.number
-    FROM due, batch
+        kept_by = NULL,
+        versions = CASE WHEN held.version = coalesce(runs.versions[cardinality(runs.versions)], '') THEN runs.versions
+            ELSE (runs.versions || held.version)[greatest(cardinality(runs.versions) + 2 - $6::int, 1):] END,
+        versions_since = CASE WHEN held.version = coalesce(runs.versions[cardinality(runs.versions)], '') THEN runs.versions_since
+            ELSE (runs.versions_since || rotor_now())[greatest(cardinality(runs.versions) + 2 - $6::int, 1):] END,
+        changed_group = batch.number
+    FROM due, batch, held
     WHERE runs.id = due.id
     RETURNING runs.*, due.kept_by AS was_kept_by, due.started_at IS NULL AS fresh
 )

@@ -2,13 +2,17 @@
 -- $8 the payload bytes after which they are cut short. `found` counts the steps before that cut.
 -- Called by store.streams. Index: steps_pkey, runs_pkey. Locks: none.
 WITH page AS (
-    SELECT id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for, deadline, started_at, ended_at,
+    SELECT steps.id, index, op, steps.status, attempts, steps.output, steps.error, child_run_id, steps.event_id, waits_for, deadline, steps.started_at,
+           steps.ended_at,
+           version_at(runs.versions, runs.versions_since, coalesce(CASE WHEN op IN ('run', 'send_event') THEN steps.ended_at END, steps.started_at))
+               AS version,
            settled_group, position,
-           coalesce(octet_length(output), 0) + coalesce(octet_length(error), 0) AS size
+           coalesce(octet_length(steps.output), 0) + coalesce(octet_length(steps.error), 0) AS size
     FROM steps
-    WHERE run_id = (SELECT runs.id FROM runs WHERE runs.workspace_id = $1 AND runs.id = $2)
-      AND (settled_group, position, id, index) > ($3::bigint, $4::int, $5::text, $6::int)
-    ORDER BY settled_group, position, id, index
+    JOIN runs ON runs.id = steps.run_id
+    WHERE runs.workspace_id = $1 AND runs.id = $2
+      AND (settled_group, position, steps.id, index) > ($3::bigint, $4::int, $5::text, $6::int)
+    ORDER BY settled_group, position, steps.id, index
     LIMIT $7
 ), measured AS (
     SELECT *,
