@@ -53,7 +53,8 @@ class Matcher(Loop):
         waits = await unlooked_waits(self._store.database)
         if waits:
             await look_at_waits(self._store.database, self._store.committer, waits)
-        return 0 if batches or len(waits) == limits.BATCH else None
+        # What came meanwhile has woken this loop again.
+        return 0 if len(batches) == BATCHES or len(waits) == limits.BATCH else None
 
     async def _deliver(self, batches: Sequence[Record]) -> None:
         database = self._store.database
