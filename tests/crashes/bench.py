@@ -72,10 +72,12 @@ class Program:
 class Bench:
     """One database, and what runs on it."""
 
-    def __init__(self, dsn: str, schema: str, folder: Path) -> None:
+    def __init__(self, dsn: str, schema: str, folder: Path, *, launcher: str | None = None) -> None:
         self.dsn = dsn
         self.schema = schema
         self.folder = folder
+        self.launcher = [launcher] if launcher is not None else []
+        """A module that starts every program here."""
         self.ledger = folder / "ledger"
         self.ledger.mkdir()
         self.port = free_port()
@@ -120,7 +122,9 @@ class Bench:
 
     def program(self, *arguments: str, **environment: str) -> Program:
         log = self.folder / f"{len(self.programs)}.log"
-        program = Program(list(arguments), {**self.environment, "ROTOR_URL": self.url(), **environment}, log)
+        program = Program(
+            [*self.launcher, *arguments], {**self.environment, "ROTOR_URL": self.url(), **environment}, log
+        )
         self.programs.append(program)
         return program
 
