@@ -170,7 +170,8 @@ class Lab:
 
     async def run_worker_into(self, points: Sequence[str]) -> None:
         """The same for worker 1, whose server lives."""
-        self._kill("worker 1", self.workers[1])
+        self.workers[1].signal(signal.SIGTERM)
+        await self.workers[1].ended(40)
         for point in points:
             began = time.time()
             self.workers[1] = await self._worker(1, point)
@@ -180,18 +181,14 @@ class Lab:
 
     async def run_app_into(self, points: Sequence[str]) -> None:
         """The same for the app."""
-        self._kill("app", self.app)
+        self.app.signal(signal.SIGTERM)
+        await self.app.ended(40)
         for point in points:
             began = time.time()
             self.app = await self._app(point)
             await self._dies_of("app", self.app, point)
             self.strike(point, began, self.app)
         self.app = await self._app()
-
-    def _kill(self, what: str, program: Program) -> None:
-        began = time.time()
-        program.kill()
-        self.strike(f"{what} was killed", began, program)
 
     async def _dies_of(self, what: str, program: Program, point: str) -> None:
         assert await program.ended(30) < 0, program.said

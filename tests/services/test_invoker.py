@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,7 @@ from aiohttp.test_utils import TestServer
 from rotor import limits
 from rotor.protocol.messages import Invocation, InvocationResult, RunMessage
 from rotor.protocol.signing import verify
+from rotor.services import connector
 from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
 from rotor.services.workers import Workers
@@ -66,10 +68,17 @@ def status(code: int, text: str = "") -> Answer:
     return answer
 
 
-async def breaks_off(request: web.Request, _: Invocation) -> web.StreamResponse:
+async def breaks_off(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.close()
     return web.Response()
+
+
+async def breaks_off_its_answer(request: web.Request, _: Invocation) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"content-length": "100"})
+    await answer.prepare(request)
+    await answer.write(b"{")
+    return await breaks_off(request)
 
 
 @pytest.fixture
@@ -210,7 +219,7 @@ async def test_people_see_when_an_app_answered_last_and_that_it_does_not(
 
 @pytest.mark.parametrize(
     "answer",
-    [breaks_off, says(), status(200, "not json"), status(200, "{}")],
+    [breaks_off_its_answer, says(), status(200, "not json"), status(200, "{}")],
     ids=["breaks off", "says nothing", "talks nonsense", "says no messages"],
 )
 async def test_an_app_that_breaks_off_has_lost_the_run(
@@ -237,20 +246,20 @@ async def test_a_part_of_an_answer_that_is_refused_fails_the_run(store: Store, a
     assert await step_status(store.database, run_id, "kept") == "completed"
 
 
-def begins_and_is_answered_for(store: Store, code: int) -> Answer:
+def begins_and_is_answered_for(store: Store, code: int | None) -> Answer:
     """An app behind a proxy: it dies over the request, having said that it begins if it was asked to."""
 
-    async def answer(_: web.Request, invocation: Invocation) -> web.StreamResponse:
+    async def answer(request: web.Request, invocation: Invocation) -> web.StreamResponse:
         if invocation.announce:
             await leases_of_store.begin_invocation(store.database, 1, UUID(invocation.run.lease_id))
-        return web.Response(status=code)
+        return await breaks_off(request) if code is None else web.Response(status=code)
 
     return answer
 
 
-@pytest.mark.parametrize("code", [500, 502, 504])
-async def test_a_run_that_kills_its_app_behind_a_proxy_fails(
-    store: Store, app: App, invoker: Invoker, code: int
+@pytest.mark.parametrize("code", [None, 500, 502, 504])
+async def test_a_run_that_kills_its_app_each_time_fails(
+    store: Store, app: App, invoker: Invoker, code: int | None
 ) -> None:
     app.answer = begins_and_is_answered_for(store, code)
     run_id = await begin(store)
@@ -263,8 +272,15 @@ async def test_a_run_that_kills_its_app_behind_a_proxy_fails(
     assert await status_of(store.database, run_id) == "failed"
 
 
-async def test_a_proxy_without_an_app_costs_no_run_anything(store: Store, app: App, invoker: Invoker) -> None:
-    app.answer = status(502)
+async def broken(request: web.Request, _: Invocation) -> web.StreamResponse:
+    return await breaks_off(request)
+
+
+@pytest.mark.parametrize("answer", [status(502), broken], ids=["502", "closes"])
+async def test_a_proxy_without_an_app_costs_no_run_anything(
+    store: Store, app: App, invoker: Invoker, answer: Answer
+) -> None:
+    app.answer = answer
     run_id = await begin(store)
     for _ in range(2 * limits.LOSSES):
         await invoke(store, invoker, run_id)
@@ -415,6 +431,33 @@ async def test_the_log_shows_no_query_of_a_serve_url(
     await invoke(store, invoker)
     assert "cannot be reached" in caplog.text
     assert "hush" not in caplog.text
+
+
+async def test_an_invocation_notices_that_its_apps_machine_has_vanished(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be silent for a day, and nobody tells that the other end is gone."""
+    opened: list[socket.socket] = []
+    make = socket.socket
+
+    class Noted(make):  # type: ignore[misc,valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            opened.append(self)
+
+    monkeypatch.setattr(connector.socket, "socket", Noted)
+    asked = asyncio.Event()
+
+    async def answer(request: web.Request, _: Invocation) -> web.StreamResponse:
+        alive = [one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for one in opened if one.fileno() >= 0]
+        idle = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) for one in opened if one.fileno() >= 0]
+        assert (1, 30) in zip(alive, idle, strict=True)
+        asked.set()
+        return web.Response(status=503)
+
+    app.answer = answer
+    await invoke(store, invoker)
+    assert asked.is_set()
 
 
 async def test_stopping_breaks_off_what_is_in_flight(store: Store, app: App, invoker: Invoker) -> None:

@@ -9,6 +9,7 @@ from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import DropRun
 from rotor.store import leases
+from rotor.store.claims import claim_invocations
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, rescue, serve
@@ -124,6 +125,20 @@ async def test_runs_whose_holder_is_lost_go_on_with_another(store: Store) -> Non
     assert (start.run_id, (await run_row(store.database, run_id))["losses"]) == (str(run_id), 1)
     assert [type(answer) for answer in await holder.say(messages.done(run_id, "late"))] == [DropRun]
     assert [row["id"] for row in await select(store.database, "SELECT id FROM leases")] == [second.lease_id]
+
+
+async def test_the_death_of_a_server_is_no_loss_of_the_runs_that_it_invoked(store: Store) -> None:
+    await serve(store, "f", serve_url="http://app/")
+    run_id = await begin(store)
+    for _ in range(limits.LOSSES + 1):
+        (claimed,) = await claim_invocations(store.database, count=1)
+        store.database.advance(limits.LEASE)
+        await take_expired(store)
+        assert [lost.lease_id for lost in await leases.lost_runs(store.database)] == [claimed.lease_id]
+        await rescue(store)
+
+    run = await run_row(store.database, run_id)
+    assert (run["status"], run["losses"]) == ("queued", 0)
 
 
 async def test_runs_that_were_lost_together_are_known_to_be(store: Store) -> None:

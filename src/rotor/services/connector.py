@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import ResolveResult
@@ -12,6 +13,10 @@ from aiohttp.tracing import Trace
 from rotor.store.destinations import ALLOW_OUTBOUND, Destinations
 
 __all__ = ["GuardedConnector", "RefusedAddressError"]
+
+
+KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds of silence before the other machine is asked for a sign of life, between two questions, and how many."""
 
 
 class RefusedAddressError(aiohttp.ClientError):
@@ -24,7 +29,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     """
 
     def __init__(self, destinations: Destinations, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(socket_factory=_lively_socket, **options)
         self._destinations = destinations
 
     async def _resolve_host(self, host: str, port: int, traces: Sequence[Trace] | None = None) -> list[ResolveResult]:
@@ -33,3 +38,14 @@ class GuardedConnector(aiohttp.TCPConnector):
         if not reachable:
             raise RefusedAddressError(f"{host} leads to a special address, which {ALLOW_OUTBOUND} does not allow")
         return [one for one in found if one["host"] in reachable]
+
+
+def _lively_socket(address: tuple[Any, ...]) -> socket.socket:
+    """One that breaks a minute after the machine at its other end has vanished: an invocation may be silent."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEP_ALIVE.items():
+        if hasattr(socket, name):  # macOS lacks one of them
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made

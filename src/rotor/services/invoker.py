@@ -5,8 +5,8 @@ While a post is in flight the app holds the run under a lease of its own and com
 cannot be reached, or answers that it is unavailable, has not begun: its runs wait and are tried again, at most every
 minute, and no loss is counted. One that breaks off in the middle has lost the run.
 
-An answer like 502 or 504 may be a proxy's, and tells neither. The next invocation of such a run asks the app to say
-when it begins; where it did, and another such answer comes, the run was lost.
+A connection that ends before the answer, or an answer like 502, may be a proxy's, and tells neither. The next
+invocation of such a run asks the app to say when it begins; where it did, and the like comes again, the run was lost.
 
 An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), no redirect is followed,
 no cookie kept, nothing unpacked, and its answer has a limit of size and of time.
@@ -236,6 +236,8 @@ class Invoker:
             raise UnreachedError(str(error)) from None
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as error:
             raise UnreachedError(type(error).__name__) from None
+        except aiohttp.ClientConnectionError as error:
+            raise UnansweredError(type(error).__name__) from None
         async with response:
             if response.status in MAY_HAVE_BEGUN:
                 raise UnansweredError(f"it answered {response.status}")

@@ -75,9 +75,18 @@ async def take_expired(database: Database, as_of: datetime) -> None:
 
 
 async def lost_runs(database: Database) -> list[HolderLost]:
-    """Up to a batch of runs whose holder's lease was taken."""
+    """Up to a batch of runs whose holder's lease was taken.
+
+    That of an invocation runs out because the server that kept it is gone, which is no loss that a run is to blame for:
+    an app that dies breaks its connection.
+    """
     return [
-        HolderLost(row["id"], row["lease_id"], company=row["company"])
+        HolderLost(
+            row["id"],
+            row["lease_id"],
+            company=row["company"],
+            unreached_seconds=0 if row["kind"] == "invocation" else None,
+        )
         for row in await database.fetch("read_lost_runs", limits.BATCH)
     ]
 
