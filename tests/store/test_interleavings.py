@@ -9,6 +9,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import DropRun
 from rotor.store.cancellation import cancel
@@ -19,12 +20,11 @@ from rotor.store.schedules import fire_due
 from rotor.store.signals import complete
 from rotor.store.store import Store
 from tests import messages
-from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, serve
+from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, rescue, serve
 from tests.store.tables import locked, run_row, select, status_of, step_row, until_blocked, value
 from tests.store.test_schedules import schedule
 
 ROW = "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE"
-AS_IT_WRITES_STEPS = "LOCK TABLE steps IN SHARE MODE"
 AS_IT_WRITES_WAITS = "LOCK TABLE waits IN SHARE MODE"
 AS_IT_WRITES_THE_RUN = "LOCK TABLE runs IN SHARE MODE"
 AS_IT_WRITES_EVENTS = "LOCK TABLE events IN SHARE MODE"
@@ -53,7 +53,7 @@ async def test_a_timeout_that_comes_as_the_signal_is_being_delivered_is_too_late
 
 async def test_a_cancellation_that_comes_as_the_run_completes_is_refused(store: Store, second_store: Store) -> None:
     holder, run_id = await hold(store)
-    async with locked(store.database, AS_IT_WRITES_THE_RUN) as other:
+    async with locked(store.database, ROW, UUID(run_id)) as other:
         completing = asyncio.create_task(holder.say(messages.completed(run_id, "out")))
         await until_blocked(other)
         cancelling = asyncio.create_task(cancel(second_store, 1, UUID(run_id)))
@@ -67,7 +67,7 @@ async def test_a_cancellation_that_comes_as_the_run_completes_is_refused(store: 
 
 async def test_a_run_that_completes_as_it_is_being_cancelled_is_cancelled(store: Store, second_store: Store) -> None:
     holder, run_id = await hold(store)
-    async with locked(store.database, AS_IT_WRITES_THE_RUN) as other:
+    async with locked(store.database, ROW, UUID(run_id)) as other:
         cancelling = asyncio.create_task(cancel(second_store, 1, UUID(run_id)))
         await until_blocked(other)
         completing = asyncio.create_task(holder.say(messages.completed(run_id, "out")))
@@ -111,24 +111,39 @@ async def test_of_two_holders_that_complete_a_run_the_one_that_lost_it_is_droppe
     assert (await run_row(store.database, run_id))["output"] == b'"right"'
 
 
-async def test_a_result_that_is_being_written_as_the_lease_runs_out_stays(store: Store, second_store: Store) -> None:
-    holder, run_id = await hold(store)
-    async with locked(store.database, AS_IT_WRITES_STEPS) as other:
+async def hold_for_a_lease(store: Store) -> tuple[Holder, str]:
+    """A fresh run, held under a lease that can run out."""
+    await serve(store, "f")
+    await begin(store)
+    holder = await Holder.connect(store, lasting=False)
+    return holder, (await holder.take()).run_id
+
+
+async def test_a_result_that_is_being_written_as_the_lease_is_taken_stays(store: Store, second_store: Store) -> None:
+    holder, run_id = await hold_for_a_lease(store)
+    second_store.database.advance(limits.LEASE)
+    same_step = """
+        INSERT INTO steps (run_id, id, index, op, status, started_at, settled_group, position)
+        VALUES ($1, 'a', 0, 'run', 'running', now(), 1, 0)
+    """
+    async with locked(store.database, same_step, UUID(run_id)) as other:
         saying = asyncio.create_task(holder.say(messages.done(run_id, "a", 1)))
         await until_blocked(other)
-        losing = asyncio.create_task(second_store.committer.submit(HolderLost(UUID(run_id), holder.lease_id)))
+        losing = asyncio.create_task(rescue(second_store))
         await until_blocked(other, 2)
+        await other.execute("DELETE FROM steps")
+    await losing
 
     assert acknowledged(await saying)
-    assert await losing
     second = await Holder.connect(second_store)
     assert [memo.id for memo in (await second.take()).memo] == ["a"]
 
 
 async def test_a_result_that_comes_as_the_run_is_being_taken_away_is_refused(store: Store, second_store: Store) -> None:
-    holder, run_id = await hold(store)
-    async with locked(store.database, AS_IT_WRITES_THE_RUN) as other:
-        losing = asyncio.create_task(second_store.committer.submit(HolderLost(UUID(run_id), holder.lease_id)))
+    holder, run_id = await hold_for_a_lease(store)
+    second_store.database.advance(limits.LEASE)
+    async with locked(store.database, ROW, UUID(run_id)) as other:
+        losing = asyncio.create_task(rescue(second_store))
         await until_blocked(other)
         saying = asyncio.create_task(holder.say(messages.done(run_id, "a", 1)))
         await until_blocked(other, 2)
@@ -162,9 +177,9 @@ async def test_a_child_that_ends_while_old_runs_are_forgotten_still_tells_its_pa
     async with locked(store.database, AS_IT_WRITES_WAITS) as other:
         ending = asyncio.create_task(holder.say(messages.completed(child.run_id, "out")))
         await until_blocked(other)
-        assert await prune(second_store.database, AT_ONCE) == 0
+        assert (await prune(second_store.database, AT_ONCE)).gone == 0
     await ending
-    assert await prune(second_store.database, AT_ONCE) == 0, "its parent has not read it yet"
+    assert (await prune(second_store.database, AT_ONCE)).gone == 0, "its parent has not read it yet"
 
     assert (await step_row(store.database, run_id, "sub"))["output"] == b'"out"'
     assert await status_of(store.database, run_id) == "queued"
@@ -176,7 +191,7 @@ async def test_a_child_whose_parent_is_just_being_forgotten_ends_all_the_same(st
     await holder.say(messages.invokes(run_id, "sub", "child"))
     child = await holder.take("child")
     await holder.say(messages.completed(run_id))
-    async with locked(store.database, statement("prune_runs"), timedelta(), 10) as other:
+    async with locked(store.database, statement("prune_runs"), timedelta(), 10, 10_000) as other:
         ending = asyncio.create_task(holder.say(messages.completed(child.run_id, "out")))
         await until_blocked(other)
     await ending
