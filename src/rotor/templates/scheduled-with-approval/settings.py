@@ -10,17 +10,7 @@ TIMEZONE = os.environ.get("REPORT_TIMEZONE", "UTC")
 """When the report is made: Mondays at nine."""
 
 APPROVAL_TIME = timedelta(hours=float(os.environ.get("APPROVAL_HOURS", "48")))
-"""How long the report waits for its approval, and the links are good."""
+"""How long the report waits for its approval, and the link is good."""
 
 SLACK_WEBHOOK_URL = os.environ.get("SLACK_WEBHOOK_URL", "")
 """An incoming webhook of Slack. Without it messages are printed."""
-
-APPROVAL_SECRET = os.environ.get("APPROVAL_SECRET", "")
-"""Signs the links, the same for the workflow and for `approvals.py`. Without it messages have no links."""
-
-APPROVAL_HOST = os.environ.get("APPROVAL_HOST", "127.0.0.1")
-APPROVAL_PORT = int(os.environ.get("APPROVAL_PORT", "8600"))
-"""Where `approvals.py` listens."""
-
-APPROVAL_URL = os.environ.get("APPROVAL_URL", f"http://127.0.0.1:{APPROVAL_PORT}").rstrip("/")
-"""Where people reach `approvals.py`."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from rotor import Context, create_function
+from rotor import Context, Rotor, create_function
 from rotor.errors import SignalTimeoutError
 
 import settings
-from links import make_link
 from report import Report, collect
 from slack import escape, link, post
 
@@ -72,11 +70,9 @@ def signal_of(run_id: str) -> str:
 
 async def ask(report: Report, run_id: str) -> None:
     """Show the report and how to decide: by a link, or in a terminal."""
-    said = ["*May this report go out?*", *shown(report)]
-    if settings.APPROVAL_SECRET:
-        expires = int(time.time() + settings.APPROVAL_TIME.total_seconds())
-        said.append(link(make_link(run_id, "approve", expires), "Approve"))
-        said.append(link(make_link(run_id, "reject", expires), "Reject"))
+    async with Rotor() as rotor:
+        decide = await rotor.signal_link(signal_of(run_id), expires_in=settings.APPROVAL_TIME)
+    said = ["*May this report go out?*", *shown(report), link(decide.url, "Approve or reject")]
     said.append(f"""`rotor signal complete {signal_of(run_id)} '{{"approved": true, "by": "me"}}'`""")
     await post("\n".join(said))
 
