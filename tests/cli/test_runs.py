@@ -24,7 +24,9 @@ from rotor.errors import NonRetriableError
 
 @create_function(id="ask", trigger={"event": "question.asked"})
 async def ask(ctx: Context) -> str:
+    ctx.logger.info("asks %s", ctx.event.data["signal"])
     answer = await ctx.step.wait_for_signal("answer", signal=ctx.event.data["signal"], timeout="1h")
+    ctx.logger.warning("\\x1b[2Janswered")
     return await ctx.step.run("repeat", lambda: answer["text"])
 
 @create_function(id="approve", trigger={"event": "approval.asked"})
@@ -96,6 +98,14 @@ def test_a_waiting_run_is_listed_answered_and_watched_to_its_end(dev: RotorDev) 
     shown = client(dev, "runs", "show", run_id).out
     assert "completed" in shown
     assert shown.index("answer") < shown.index("repeat")
+
+    logged = client(dev, "runs", "logs", run_id, "--follow").out.splitlines()
+    assert [line.partition("  ")[2] for line in logged] == [
+        "info      asks s-1",
+        "warning   \N{REPLACEMENT CHARACTER}[2Janswered",
+    ]
+    lines = [json.loads(line) for line in client(dev, "runs", "logs", run_id, "--json").out.splitlines()]
+    assert [line["message"] for line in lines] == ["asks s-1", "\x1b[2Janswered"]
 
 
 def test_watching_a_run_that_fails_says_why_and_ends_with_one(dev: RotorDev) -> None:

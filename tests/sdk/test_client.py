@@ -172,6 +172,32 @@ async def test_runs_are_read_into_typed_values(server: Server, rotor: Rotor) -> 
     assert server.asked[1][1] == "/v1/runs?status=failed&since=2026-01-01T00:00:00%2B00:00&limit=5"
 
 
+def line(number: int, **fields: Any) -> dict[str, Any]:
+    return {"number": number, "at": "2026-03-01T09:30:00Z", "level": "info", "message": f"line {number}", **fields}
+
+
+async def test_a_log_is_read_page_by_page(server: Server, rotor: Rotor) -> None:
+    server.answer({"items": [line(0), line(1, missed=2)], "next_cursor": "c"})
+    server.answer({"items": [line(2, step_id="a", step_index=1)], "next_cursor": None})
+    lines = [one async for one in rotor.runs.logs("r1")]
+    assert [(one.message, one.missed, one.step_id) for one in lines] == [
+        ("line 0", 0, None),
+        ("line 1", 2, None),
+        ("line 2", 0, "a"),
+    ]
+    assert [path for _, path, _ in server.asked] == ["/v1/runs/r1/logs", "/v1/runs/r1/logs?cursor=c"]
+
+
+async def test_a_log_is_followed_to_the_end_of_its_run_and_each_line_told_once(
+    server: Server, rotor: Rotor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rotor.sdk.client.LOG_FOLLOWED_EVERY_SECONDS", 0)
+    for status, lines in (("running", 1), ("running", 1), ("completed", 3)):
+        server.answer({**RUN, "status": status})
+        server.answer({"items": [line(number) for number in range(lines)], "next_cursor": None})
+    assert [one.number async for one in rotor.runs.logs("r1", follow=True)] == [0, 1, 2]
+
+
 async def test_runs_are_steered(server: Server, rotor: Rotor) -> None:
     server.answer({**RUN, "status": "cancelled"})
     assert (await rotor.runs.cancel("r1")).ended

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "age", "console", "print_json", "print_table", "progress", "COLOURS", "MARKS"]
+__all__ = ["as_json", "age", "console", "print_json", "print_table", "printable", "progress", "COLOURS", "MARKS"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -63,6 +63,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
         click.echo(empty)
         return
     console().print(table)
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def console() -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from rotor.cli import exits
-from rotor.cli.output import COLOURS, MARKS, age, as_json, console, print_json, print_table
+from rotor.cli.output import COLOURS, MARKS, age, as_json, console, print_json, print_table, printable
 
 __all__ = ["runs"]
 
@@ -115,6 +115,32 @@ def watch(context: click.Context, *, run_id: str, as_json: bool) -> None:
 
     run = asyncio.run(watch_run(run_id, as_json=as_json))
     context.exit(0 if run.status == "completed" else exits.FAILED)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+@as_json
+def logs(*, run_id: str, follow: bool, as_json: bool) -> None:
+    """Print what a run has logged, oldest first. With --json each line is one JSON document.
+
+    \b
+    Example:
+      rotor runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --follow
+    """
+    import msgspec
+
+    from rotor.sdk.sync_client import SyncRotor
+
+    with SyncRotor() as rotor:
+        for line in rotor.runs.logs(run_id, follow=follow):
+            if as_json:
+                click.echo(msgspec.json.encode(line).decode())
+                continue
+            if line.missed:
+                click.secho(f"{line.missed} lines were lost here on the way to the server", fg="yellow")
+            step = f"  ({line.step_id}{f' #{line.step_index + 1}' if line.step_index else ''})" if line.step_id else ""
+            click.echo(f"{line.at:%H:%M:%S}  {line.level:8}  {printable(line.message + step)}")
 
 
 @runs.command()

@@ -18,7 +18,7 @@ from rotor.protocol import json
 from rotor.protocol.durations import parse_duration, parse_instant
 from rotor.protocol.messages import Manifest, RunStatus
 from rotor.sdk.codec import encode_value
-from rotor.sdk.resources import Completion, EventDetail, FunctionRecord, NewEvent, Page, Run, SignalLink, Step
+from rotor.sdk.resources import Completion, EventDetail, FunctionRecord, LogLine, NewEvent, Page, Run, SignalLink, Step
 
 __all__ = ["Apps", "Events", "Functions", "Rotor", "Runs"]
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 STREAM_GIVEN_UP_AFTER_SECONDS = 60.0
 """How long a stream tries to reach a server that is gone."""
+LOG_FOLLOWED_EVERY_SECONDS = 1.0
 
 
 class Api:
@@ -111,6 +112,28 @@ class Runs:
                     raise
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
+
+    async def logs(self, run_id: str, *, follow: bool = False) -> AsyncGenerator[LogLine]:
+        """What the run has logged by `ctx.logger`, oldest first; with `follow` also what it logs until it has ended.
+
+        Raises `ApiError` 404 for a run that the workspace does not have.
+        """
+        cursor: str | None = None
+        told = -1
+        while True:
+            ended = not follow or (await self.get(run_id)).ended
+            while True:
+                page = await self._api.get(Page[LogLine], _path("runs", run_id, "logs"), {"cursor": cursor})
+                for line in page.items:
+                    if line.number > told:
+                        told = line.number
+                        yield line
+                if page.next_cursor is None:
+                    break
+                cursor = page.next_cursor
+            if ended:
+                return
+            await asyncio.sleep(LOG_FOLLOWED_EVERY_SECONDS)
 
     async def wait(self, run_id: str, *, timeout: str | float | timedelta | None = None) -> Run:
         """The run once it has ended, however it ended: look at `status`, `output` and `error`.

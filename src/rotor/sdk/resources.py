@@ -10,13 +10,14 @@ from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
-from rotor.protocol.messages import Error, RunStatus, StepOp, StepStatus
+from rotor.protocol.messages import Error, LogLevel, RunStatus, StepOp, StepStatus
 
 __all__ = [
     "Completion",
     "EventDetail",
     "EventRecord",
     "FunctionRecord",
+    "LogLine",
     "NewEvent",
     "Page",
     "Run",
@@ -96,6 +97,21 @@ class Run(Resource, frozen=True, kw_only=True):
     def ended(self) -> bool:
         """Whether the run is completed, failed or cancelled."""
         return self.status in ENDED
+
+
+class LogLine(Resource, frozen=True, kw_only=True):
+    """One line of a run's log. `number` is its place there: 0, 1, 2 and so on.
+
+    `missed` counts the lines right before it that were lost on their way to the server.
+    """
+
+    number: int
+    at: datetime
+    level: LogLevel
+    message: str
+    step_id: str | None = None
+    step_index: int | None = None
+    missed: int = 0
 
 
 class EventDetail(EventRecord, frozen=True, kw_only=True):

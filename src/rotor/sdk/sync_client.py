@@ -68,6 +68,7 @@ class SyncRuns:
     replay = Blocking(Runs.replay)
     wait = Blocking(Runs.wait)
     stream = BlockingIterator(Runs.stream)
+    logs = BlockingIterator(Runs.logs)
 
 
 class SyncEvents:
