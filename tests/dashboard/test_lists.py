@@ -55,6 +55,13 @@ async def test_another_workspace_sees_nothing_on_any_page(stage: Database, neigh
         assert not [run for run in RUNS.values() if run in shown.text]
 
 
+async def test_who_is_inside_stays_inside_where_something_is_not_there(visitor: Browser, stranger: Browser) -> None:
+    missing = await visitor.get("/dashboard/events/none")
+    assert missing.status == 404
+    assert 'aria-label="Main"' in missing.text
+    assert 'aria-label="Main"' not in (await stranger.get("/dashboard/login")).text
+
+
 async def test_every_page_has_a_stream_of_its_parts(stage: Database, visitor: Browser) -> None:
     for path in PAGES:
         shown = (await visitor.get(f"/dashboard{path}")).text

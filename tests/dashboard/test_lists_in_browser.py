@@ -21,7 +21,6 @@ from tests.dashboard.scenery import EVENT, FUNCTION, HOSTILE, RUNS, SIGNAL
 
 PAGES = (
     "",
-    "?q=taken",
     "?status=running&within=1h&event=" + quote(EVENT, safe=""),
     f"/runs/{RUNS['completed']}?step={quote(HOSTILE + '1', safe='')}&index=0",
     f"/runs/{RUNS['failed']}",

@@ -29,6 +29,8 @@ INSERT INTO workspaces (name) VALUES ('two');
 INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes) VALUES ('{RUN}', 1, '', 'p', 'h', '{{read}}');
 INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes, expires_at)
 VALUES ('{QUEUED}', 1, '', 'login', 'l', '{{read}}', '2020-01-01');
+INSERT INTO audit_log (workspace_id, at, id, actor, action, target)
+VALUES (1, rotor_now(), '{RUN}', 'ada', 'run.cancelled', 'ours');
 INSERT INTO signing_keys (workspace_id, key) VALUES (1, 'ours');
 INSERT INTO functions (workspace_id, id) VALUES (1, 'f');
 INSERT INTO triggers (workspace_id, function_id, position, event_name) VALUES (1, 'f', 0, 'e');
@@ -60,6 +62,7 @@ VALUES ('{FAILED}', 'w', 0, 'wait_for_event', 'completed', rotor_now(), rotor_no
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "add_api_key": (NEW, "", "p", b"new", ["read"], None),
+    "add_audit_entries": ("ada", None, None, "key.created", ["key"], [NEW]),
     "add_event_name": ("other",),
     "add_event_path": ("e", "data.id"),
     "add_signing_key": ("new",),
@@ -80,6 +83,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "hasten_wait": (RUN, "nap", 0),
     "insert_lease": (NEW, "w", "", "", 1, MONTH),
     "list_apps": (10,),
+    "list_audit_entries": (None, None, None, None, 10, None),
     "list_events": (None, None, 10, 10, 10),
     "list_events_of_name": (None, None, 10, 10, 10, "e"),
     "list_failed_run_outlines": (None, None, None, None, None, 10, 10),

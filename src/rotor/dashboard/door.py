@@ -184,7 +184,11 @@ class Door:
             form = await self._form(request)
             await self._check_form(request, caller, form)
             caller_acts(caller, request.client)
-        return await handler(Visit(request, self._store, caller, token, form))
+        visit = Visit(request, self._store, caller, token, form)
+        try:
+            return await handler(visit)
+        except Exception as error:
+            return told(request, error, visit)
 
     async def _session(self, request: Request) -> Caller | None:
         token = request.cookies.get(COOKIE)
@@ -240,8 +244,8 @@ def _login(request: Request, to: str, problem: str, status: int = 200) -> Respon
     return HTMLResponse(render("login.html", visit=None, theme=theme_of(request), next=to, problem=problem), status)
 
 
-def _problem(request: Request, status: int, message: str) -> Response:
-    text = render("problem.html", visit=None, theme=theme_of(request), status=status, message=message)
+def _problem(request: Request, status: int, message: str, visit: Visit | None = None) -> Response:
+    text = render("problem.html", visit=visit, theme=theme_of(request), status=status, message=message)
     return HTMLResponse(text, status)
 
 
@@ -251,7 +255,7 @@ def _next(given: str) -> str:
     return given if inside and given.isprintable() and "\\" not in given else "/dashboard"
 
 
-def told(request: Request, error: Exception) -> Response:
+def told(request: Request, error: Exception, visit: Visit | None = None) -> Response:
     """The page that tells what went wrong; an error that is not foreseen is logged, without its message."""
     if isinstance(error, Forbidden):
         status, message = 403, str(error)
@@ -264,7 +268,7 @@ def told(request: Request, error: Exception) -> Response:
     else:
         log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
         status, message = 500, "an error that was not foreseen; the server's log says where"
-    return _problem(request, status, message)
+    return _problem(request, status, message, visit)
 
 
 def closed(response: Response) -> Response:
