@@ -69,7 +69,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "add_triggers": (["f"], [1], ["e"], [None], [None], [None], [None]),
     "begin_invocation": (POSTED,),
     "cancel_runs_of_function": ("f", 10),
-    "claim_runs": (LEASE, ["f"], 10, 1),
+    "claim_runs": (LEASE, ["f"], 10, 1, 100),
     "complete_signal": ("signal", b"1", MONTH),
     "delete_ended_logins": (),
     "delete_function": ("f",),
