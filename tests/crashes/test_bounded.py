@@ -1,0 +1,75 @@
+"""Memory stays where it is whatever comes in, and a server that has nothing to do asks the database next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rotor.dev.postgres import Postgres
+from tests.crashes.bench import Bench, until
+from tests.crashes.soak import MEGABYTE, flood, memory, park
+
+WAVES = 3
+QUIET_SECONDS = 4
+
+
+async def test_memory_stays_where_it_is_while_events_come_faster_than_workers_can_run_them(bench: Bench) -> None:
+    server, worker = await bench.server(), await bench.worker(slots=20)
+    await park(bench, 1_500)
+    sizes = []
+    for _ in range(WAVES):
+        assert await flood(bench, 1.0) > 0
+        assert await flood(bench, 0.5, payload_bytes=MEGABYTE) > 0
+        sizes.append((memory(server) // MEGABYTE, memory(worker) // MEGABYTE))
+    statuses = await bench.statuses()
+
+    assert statuses["queued"] > 200, "they were not faster"
+    assert statuses["waiting"] >= 1_500
+    (_, _), (server_before, worker_before), *_, (server_after, worker_after) = sizes
+    assert server_after < server_before + 64, sizes
+    assert worker_after < worker_before + 64, sizes
+    assert max(server_after, worker_after) < 400, sizes
+
+
+@pytest.fixture
+async def talkative(tmp_path: Path) -> AsyncIterator[tuple[Postgres, Bench]]:
+    """A bench on a Postgres that writes down each statement."""
+    postgres = Postgres(tmp_path / "pg", settings={"log_statement": "all"})
+    await asyncio.to_thread(postgres.start)
+    bench = Bench(postgres.dsn, "rotor", tmp_path)
+    await bench.open()
+    try:
+        yield postgres, bench
+    finally:
+        await bench.close()
+        await asyncio.to_thread(postgres.stop)
+
+
+async def test_an_idle_server_sends_postgres_a_few_statements_a_second(talkative: tuple[Postgres, Bench]) -> None:
+    postgres, bench = talkative
+    await bench.server()
+    await bench.worker()
+    rotor = bench.client()
+    event = await rotor.send("parking", {"key": "p"})
+    (run,) = (await rotor.events.get(event)).runs
+
+    async def parked() -> bool:
+        return bool(await bench.rows("SELECT FROM waits WHERE NOT unlooked"))
+
+    await until(parked)
+    before = said(postgres)
+    await asyncio.sleep(QUIET_SECONDS)  # quiet is what is measured
+    statements = said(postgres)[len(before) :]
+
+    assert any("read_pulse" in line for line in statements), "it is asleep altogether"
+    assert len(statements) <= 3 * QUIET_SECONDS, "\n".join(statements)
+    assert (await rotor.runs.get(run.id)).status == "waiting"
+
+
+def said(postgres: Postgres) -> list[str]:
+    """What Postgres was told so far."""
+    lines = postgres.log.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if "LOG:  execute" in line or "LOG:  statement" in line]
