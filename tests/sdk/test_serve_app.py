@@ -16,6 +16,7 @@ from rotor.protocol.messages import RunCompleted
 from rotor.sdk import http
 from rotor.sdk.serve.app import Answer, Request, ServedApp
 from rotor.sdk.serve.replays import TakenIds
+from rotor.sdk.versions import code_version
 from tests.sdk.servers import serving
 from tests.sdk.serving import FUNCTIONS, KEY, CheckpointServer, invocation, result, signed
 
@@ -50,7 +51,8 @@ async def test_what_is_served_is_told_to_anybody_and_holds_nothing_secret(app: S
             {"id": "doubler", "triggers": [{"event": "number"}], "retries": 1},
             {"id": "sleeper", "triggers": [{"event": "bed"}]},
             {"id": "blocking", "triggers": [{"event": "number"}]},
-        ]
+        ],
+        "version": code_version(FUNCTIONS, None),
     }
 
 

@@ -28,6 +28,7 @@ from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepStart
 from rotor.sdk.call import Call
 from rotor.sdk.calls import Calls
 from rotor.sdk.codec import decode_value, encode_value, error_of, result_annotation
+from rotor.sdk.isolation import isolated
 from rotor.sdk.outcomes import NOT_RETRIABLE, run_outcome
 from rotor.sdk.place import CurrentStep, place
 from rotor.sdk.replay import FINAL
@@ -156,7 +157,7 @@ class Bodies:
         span = self.spans.of_try(step)
         try:
             if limit is None and span is None and _is_async(body.func):
-                value = await body()
+                value = await isolated(body())
             else:
                 async with limit or nullcontext():
                     with using(span):
@@ -185,9 +186,9 @@ class Bodies:
     async def _invoke(self, body: partial[Any]) -> Any:
         """What `body` returned, or `_Raised`: a coroutine cannot pass on every error (`StopIteration`)."""
         if _is_async(body.func):
-            return await body()
+            return await isolated(body())
         value = await self._loop.run_in_executor(self._threads, copy_context().run, _guarded, body)
-        return await value if inspect.isawaitable(value) else value
+        return await isolated(_awaited(value)) if inspect.isawaitable(value) else value
 
     def _report(
         self, call: Call, outcome: Raw | _Failure, attempts: int, options: Options, elapsed_ms: int
@@ -256,6 +257,10 @@ def _guarded(body: Callable[[], Any]) -> Any:
         return body()
     except BaseException as error:
         return _Raised(error)
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
 
 
 def _is_async(function: Any) -> bool:
