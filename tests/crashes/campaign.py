@@ -22,7 +22,7 @@ from tests.crashes.launch import LEASE_SECONDS
 from tests.crashes.programs import KINDS
 from tests.crashes.verdict import Sent, judge
 
-__all__ = ["Load", "settle", "strike_at_random"]
+__all__ = ["LINK_FAULTS", "LONG_SECONDS", "Load", "settle", "strike_at_random"]
 
 LONG_SECONDS: Final = LEASE_SECONDS + 1.5
 """A holder that is frozen for so long has lost its runs."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.campaign import LONG_SECONDS, Load, settle, strike_at_random
-from tests.crashes.lab import Lab, open_lab
+from tests.crashes.campaign import LINK_FAULTS, LONG_SECONDS, Load, settle, strike_at_random
+from tests.crashes.lab import LINKS, Lab, open_lab
 from tests.crashes.verdict import judge
 
 SERVER_DIES = (
@@ -71,10 +71,22 @@ async def test_standing_still_for_longer_than_a_lease_breaks_no_promise(lab: Lab
     await judge(lab, load.sent)
 
 
+async def test_links_may_break_in_every_way(lab: Lab) -> None:
+    """Lost requests and answers, half of either, one end told or both or none: on all links at once, one way after
+    the other."""
+    load = Load(lab, seed=4)
+    for way in LINK_FAULTS:
+        breaking = [lab.break_link(link, way, seconds=0.4, after_bytes=60 * place) for place, link in enumerate(LINKS)]
+        await asyncio.gather(*breaking)
+    await settle(lab, load)
+    assert all(link.broken for link in lab.links.values())
+    await judge(lab, load.sent)
+
+
 async def test_faults_at_random_break_no_promise(lab: Lab) -> None:
     seed = random.randrange(10**6)
     lab.story.append(f"seed {seed}")
-    load = await strike_at_random(lab, seed, seconds=14, freeze_seconds=1.0)
+    load = await strike_at_random(lab, seed, seconds=10, freeze_seconds=1.0)
     await settle(lab, load)
     assert lab.faults > 5
     await judge(lab, load.sent)

@@ -103,6 +103,7 @@ async def test_members_keep_their_order_though_their_group_is_split(
         asyncpg.exceptions.DiskFullError("no space left"),
         asyncpg.exceptions.IdleInTransactionSessionTimeoutError("too long"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("got result for unknown protocol state 0"),
     ],
     ids=lambda failure: type(failure).__name__,
 )
