@@ -228,9 +228,10 @@ async def read_form(request: Request, *, bytes_max: int) -> dict[str, str]:
 
 
 def _to_login(request: Request) -> Response:
-    if request.method != "GET" or "/live" in request.url.path:
+    path = request.url.path
+    if request.method != "GET" or path.startswith("/dashboard/live") or path.endswith("/live"):
         return _problem(request, 401, "Log in first.")
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    here = path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/dashboard/login?next={quote(here, safe='')}", 303)
 
 
