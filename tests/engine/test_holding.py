@@ -183,3 +183,12 @@ def test_a_message_after_the_end_of_its_run_in_the_same_batch_changes_nothing() 
 
     assert not outcome.steps
     assert outcome.runs[RUN] == replace(outcome.runs[RUN], status="completed", output=b"1")
+
+
+def test_a_failure_of_the_body_that_is_told_again_counts_once() -> None:
+    told_again = messages.body_failed(RUN, attempt=0)
+    outcome = decide(held(attempt=1), told_again)
+
+    run = outcome.runs[RUN]
+    assert (run.status, run.attempt, run.due_seconds) == ("queued", 1, 0)
+    assert told(outcome) == [told_again.n]

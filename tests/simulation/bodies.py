@@ -299,7 +299,7 @@ class ModelSession:
             self._join()
             if self._raised:
                 self._leave()
-                self._finally(RunFailed, error=BOOM, retries=self._function.retries)
+                self._finally(RunFailed, error=BOOM, retries=self._function.retries, attempt=self._attempt)
                 return
             if self._root.done:
                 if not self.cancelling:

@@ -68,6 +68,8 @@ def _decide(run: Run, arrival: FromHolder, known: Known, jitter: float) -> Decis
 def _body_failed(run: Run, message: RunFailed, jitter: float) -> Decision:
     if run.cancelling:
         return end(run, "cancelled")
+    if message.attempt not in (None, run.attempt):  # it has been told before, and its holder has let go
+        return Decision(run.queued())
     failed = replace(run, attempt=run.attempt + 1, losses=0)
     if not message.retriable or run.attempt >= message.retries:
         return end(failed, "failed", error=json.encode(message.error))

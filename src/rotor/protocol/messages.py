@@ -217,6 +217,8 @@ class RunFailed(Struct, frozen=True, tag_field="type", tag="run_failed"):
     retries: int
     retriable: bool = True
     retry_after_seconds: float | None = None
+    attempt: int | None = None
+    """Which try it was, as `StartRun` said: told twice, it counts once."""
 
 
 class RunParked(Struct, frozen=True, tag_field="type", tag="run_parked"):

@@ -208,6 +208,7 @@ class Session:
             "retries": self._function.spec.retries,
             "retriable": not isinstance(error, NOT_RETRIABLE),
             "retry_after_seconds": after,
+            "attempt": self._attempt,
         }
 
     def _end(self) -> None:
