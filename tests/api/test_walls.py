@@ -42,6 +42,7 @@ BODIES: dict[str, Callable[[dict[str, str]], Any]] = {
     },
     "complete_signal": lambda ids: 1,
     "make_signal_link": lambda ids: {},
+    "make_login_link": lambda ids: {},
     "commit_checkpoints": lambda ids: [],
 }
 
@@ -116,9 +117,10 @@ def told(answered: Answered, ids: dict[str, str]) -> tuple[int, dict[str, str], 
     text = answered.text.decode()
     for name, value in ids.items():
         text = text.replace(value, name)
-    text = re.sub(r"rl_\w[^\"]*", "LINK", text)
+    text = re.sub(r"(rl|login)_\w[^\"]*", "LINK", text)
     # Of entries that tell of the caller's own acts.
     text = re.sub(r'"(id|key_id)":"[0-9a-f]{8}-[^"]*"', "OWN", text)
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "OWN", text)  # what the asker itself has made
     text = re.sub(r"\d{4}-\d\d-\d\dT[^\"]*Z", "TIME", text)
     return answered.status, {key: value for key, value in answered.headers.items() if key != "date"}, text
 

@@ -67,3 +67,13 @@ async def test_a_link_that_is_none_says_nothing(server: Server, stranger: Browse
     answers += [await stranger.post(one, {"decision": "approve"}) for one in wrong]
     assert {(answer.status, answer.text) for answer in answers} == {(404, answers[0].text)}
     assert await data(server) == []
+
+
+async def test_in_development_a_foreign_page_cannot_press_the_button(dev_server: Server, developer: Browser) -> None:
+    async with Rotor(base_url=dev_server.config.url) as rotor:
+        path = (await rotor.signal_link("gate")).url.removeprefix(dev_server.config.url)
+    assert (await developer.get(path, host="evil.example")).status == 403
+    for origin in ("https://evil.example", "null"):
+        assert (await developer.post(path, {"decision": "approve"}, origin=origin)).status == 403
+    assert await data(dev_server) == []
+    assert (await developer.post(path, {"decision": "approve"})).status == 200

@@ -46,7 +46,7 @@ def create(*, name: str, workspace: str, scopes: tuple[Scope, ...], expires_in: 
       send      send events, complete signals
       read      read events, runs with their payloads, and functions; log in to the dashboard
       operate   connect workers, register, pause and resume functions, cancel and replay runs
-      admin     all of these, and delete functions; unless others are given
+      admin     all of these, delete functions, make login links, read the audit log; unless others are given
 
     \b
     Example:

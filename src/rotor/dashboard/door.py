@@ -141,9 +141,9 @@ class Door:
     async def use_link(self, request: Request) -> Response:
         try:
             form = await self._form(request, bytes_max=STRANGERS_FORM_BYTES)
+            token = await self._sessions.begin_by_link(form.get("token", ""))
         except Exception as error:
             return closed(told(request, error))
-        token = await self._sessions.begin_by_link(form.get("token", ""))
         return self._begun(request, token, "/dashboard", "This link was used before, or has expired: ask for another.")
 
     def _begun(self, request: Request, token: str | None, to: str, problem: str) -> Response:

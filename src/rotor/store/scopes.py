@@ -10,7 +10,8 @@ __all__ = ["EVERYTHING", "SCOPES", "Caller", "Scope"]
 
 Scope: TypeAlias = Literal["send", "read", "operate", "admin"]
 """`send` events and complete signals; `read` everything, payloads too; `operate`: connect workers, register functions,
-pause and resume them, cancel and replay runs; `admin`: all of these, and deleting."""
+pause and resume them, cancel and replay runs; `admin`: all of these, and what deletes, makes login links or reads the
+audit log."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 EVERYTHING: frozenset[Scope] = frozenset(("admin",))
