@@ -88,9 +88,9 @@ async def test_who_has_stopped_listening_is_forgotten() -> None:
     changes, run_id = Changes(), uuid4()
     first, second = changes.listen(run_id), changes.listen(run_id)
     changes.unlisten(run_id, first)
-    changes.runs_changed([run_id])
+    changes.runs_changed([run_id], rows=[])
     changes.unlisten(run_id, second)
-    changes.runs_changed([run_id])
+    changes.runs_changed([run_id], rows=[])
 
     assert (first.is_set(), second.is_set()) == (False, True)
     assert not changes._runs
@@ -114,3 +114,12 @@ async def test_what_follows_from_commits_is_over_before_the_store_stops(store: S
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     store.start()
+
+
+async def test_who_follows_the_run_alone_is_not_woken_by_its_steps(store: Store) -> None:
+    holder, run_id = await hold(store)
+    everything, alone = store.changes.listen(UUID(run_id)), store.changes.listen(UUID(run_id), steps=False)
+    await holder.say(messages.done(run_id, "a"))
+    assert (everything.is_set(), alone.is_set()) == (True, False)
+    await holder.say(messages.completed(run_id))
+    assert alone.is_set()

@@ -37,6 +37,7 @@ async def register(call: Call) -> Answer:
         app=given.app,
         version=given.version,
     )
+    call.store.changes.invokes = True
     is_new = any(one.result == "created" for one in registered)
     return json_answer(Registered(registered), 201 if is_new else 200)
 

@@ -62,6 +62,7 @@ async def register(call: Call) -> Answer:
     registered = await functions.register(
         database, call.workspace_id, [function], serve_url=given.serve_url, app=given.app, version=given.version
     )
+    call.store.changes.invokes = True
     status = 201 if registered[0].result == "created" else 200
     return json_answer(await functions.get(database, call.workspace_id, given.id), status)
 

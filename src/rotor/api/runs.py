@@ -51,6 +51,12 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=limits.PAGE_ITEMS)] = limits.PAGE_ITEMS
 
 
+class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What to follow. With `steps` false: the run alone."""
+
+    steps: bool = True
+
+
 class Replayed(msgspec.Struct, frozen=True):
     """The new run."""
 
@@ -107,7 +113,8 @@ async def replay(call: Call) -> Answer:
 async def stream(call: Call) -> Answer | StreamAnswer:
     run_id = call.run_id()
     since = _last_event_id(call)
-    follower = Follower(call.store.database, call.workspace_id, run_id, since=since or 0)
+    query: StreamQuery = call.query
+    follower = Follower(call.store.database, call.workspace_id, run_id, since=since or 0, steps=query.steps)
     first = await follower.read()
     if since is not None and not first and follower.ended:
         # What tells an EventSource that there is nothing to come back for.
@@ -195,6 +202,7 @@ OPERATIONS = (
         },
         "runs",
         access="read",
+        query=StreamQuery,
         headers={"Last-Event-ID": "Go on after this event."},
         problems=(404,),
         details="The stream begins with what is there, and ends after the run's end.",

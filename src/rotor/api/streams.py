@@ -64,7 +64,7 @@ class Streams:
         if len(self._open) >= limits.STREAMS or self._ending:
             message = f"{len(self._open):,} streams are open here (STREAMS is {limits.STREAMS:,}); try again"
             raise Overloaded(message, retry_after_seconds=5)
-        stream = _Stream(follower, self._changes.listen(run_id), receive, still_may)
+        stream = _Stream(follower, self._changes.listen(run_id, steps=follower.steps), receive, still_may)
         return self._texts(stream, run_id, first)
 
     async def _texts(self, stream: _Stream, run_id: UUID, first: Sequence[Change]) -> AsyncGenerator[bytes, None]:

@@ -88,8 +88,8 @@ class Runs:
         started = await self._api.post(dict[str, str], _path("runs", run_id, "replay"), repeatable=False)
         return started["run_id"]
 
-    async def stream(self, run_id: str) -> AsyncGenerator[Run | Step]:
-        """Every change of the run and of its steps, until the run has ended.
+    async def stream(self, run_id: str, *, steps: bool = True) -> AsyncGenerator[Run | Step]:
+        """Every change of the run and of its steps, until the run has ended; with `steps` false of the run alone.
 
         Goes on where it was after a lost connection. Raises `ApiError` 404, and `ConnectionLostError` when the server
         stays away for a minute.
@@ -99,7 +99,7 @@ class Runs:
         while True:
             told = False
             try:
-                async for event_id, change in self._changes(run_id, position):
+                async for event_id, change in self._changes(run_id, position, steps=steps):
                     position, delay, away_since, told = event_id, 0.1, None, True
                     yield change
                     if isinstance(change, Run) and change.ended:
@@ -142,18 +142,19 @@ class Runs:
         """
         seconds = None if timeout is None else parse_duration(timeout).total_seconds()
         try:
-            async with asyncio.timeout(seconds), aclosing(self.stream(run_id)) as changes:
+            async with asyncio.timeout(seconds), aclosing(self.stream(run_id, steps=False)) as changes:
                 async for _ in changes:
                     pass
         except TimeoutError:
             raise TimeoutError(f"run {run_id} has not ended within {timeout}; it goes on") from None
         return await self.get(run_id)
 
-    async def _changes(self, run_id: str, position: str) -> AsyncGenerator[tuple[str, Run | Step]]:
+    async def _changes(self, run_id: str, position: str, *, steps: bool) -> AsyncGenerator[tuple[str, Run | Step]]:
         from rotor.sdk.server_sent_events import server_sent_events  # noqa: PLC0415
 
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": position} if position else {})}
-        async with self._api.stream(_path("runs", run_id, "stream"), headers) as chunks:
+        path = _path("runs", run_id, "stream") + ("" if steps else "?steps=false")
+        async with self._api.stream(path, headers) as chunks:
             async for event in server_sent_events(chunks):
                 if event.name in ("run", "step"):
                     kind: type[Run | Step] = Run if event.name == "run" else Step

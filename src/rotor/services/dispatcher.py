@@ -15,7 +15,7 @@ from rotor.store.store import Store
 __all__ = ["Dispatcher"]
 
 CHUNK = 50
-"""Runs claimed at a time for one worker, so that several workers share a burst."""
+"""Runs claimed at a time for one worker, so that several workers, and the functions of one, share a burst."""
 
 
 class Dispatcher(Loop):
@@ -63,7 +63,7 @@ class Dispatcher(Loop):
 
     async def _invoke(self) -> bool:
         count = min(self._invoker.free_slots, limits.BATCH)
-        if not count:
+        if not count or not self._store.changes.invokes:
             return False
         claimed = await claim_invocations(self._store.database, count=count)
         for invocation in claimed:

@@ -37,6 +37,7 @@ class Pulse(Loop):
         pulse = await self._store.database.fetchrow("read_pulse")
         assert pulse is not None
         changes = self._store.changes
+        changes.invokes = pulse["invokes"]
         for due, wake in (
             (pulse["looks"], changes.delivered),
             (pulse["queued"], changes.queued),

@@ -27,9 +27,12 @@ class Changes:
         """Some events or waits have a look to be done."""
         self.deadline = asyncio.Event()
         """Some wait has a deadline that is nearer than the timers' next look."""
+        self.invokes = True
+        """Some function may be served over HTTP: false once the pulse has seen that none is."""
         self.timers_look_at = float("inf")
         """When the timers look next without being told, by the event loop's clock; infinity while they look."""
         self._runs: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._rows: dict[UUID, set[asyncio.Event]] = defaultdict(set)
 
     def deadline_in(self, seconds: float) -> None:
         """A wait was parked whose deadline is that far away."""
@@ -41,20 +44,27 @@ class Changes:
         if seconds <= PULSE_SECONDS:
             asyncio.get_running_loop().call_later(seconds, self.queued.set)
 
-    def runs_changed(self, run_ids: Iterable[UUID]) -> None:
-        """Wake the streams of these runs."""
-        if self._runs:
-            for run_id in run_ids:
-                for listener in self._runs.get(run_id, ()):
-                    listener.set()
+    def runs_changed(self, run_ids: Iterable[UUID], *, rows: Iterable[UUID]) -> None:
+        """Wake the streams of these runs. Of those in `rows` more than steps has changed."""
+        _wake(self._runs, run_ids)
+        _wake(self._rows, rows)
 
-    def listen(self, run_id: UUID, listener: asyncio.Event | None = None) -> asyncio.Event:
-        """An event that is set at each change of the run, until `unlisten`; `listener` if it is given."""
+    def listen(self, run_id: UUID, listener: asyncio.Event | None = None, *, steps: bool = True) -> asyncio.Event:
+        """An event that is set at each change of the run, until `unlisten`; `listener` if it is given. With `steps`
+        false it is not set for changes of steps alone."""
         listener = listener or asyncio.Event()
-        self._runs[run_id].add(listener)
+        (self._runs if steps else self._rows)[run_id].add(listener)
         return listener
 
     def unlisten(self, run_id: UUID, listener: asyncio.Event) -> None:
-        self._runs[run_id].discard(listener)
-        if not self._runs[run_id]:
-            del self._runs[run_id]
+        for listeners in (self._runs, self._rows):
+            listeners[run_id].discard(listener)
+            if not listeners[run_id]:
+                del listeners[run_id]
+
+
+def _wake(listeners: dict[UUID, set[asyncio.Event]], run_ids: Iterable[UUID]) -> None:
+    if listeners:
+        for run_id in run_ids:
+            for listener in listeners.get(run_id, ()):
+                listener.set()

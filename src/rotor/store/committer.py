@@ -180,7 +180,7 @@ class Committer:
         for lease_id, run_id in numbers:
             if run_id in progress.ended and self._holders.forget(lease_id, run_id):
                 self._changes.queued.set()
-        self._changes.runs_changed(run_id for _, run_id in numbers)
+        self._changes.runs_changed((run_id for _, run_id in numbers), rows=progress.ended)
         return {id(arrival): told[arrival.lease_id, arrival.run_id] for arrival in progress.done}
 
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
@@ -246,7 +246,7 @@ class Committer:
             self._changes.delivered.set()
         if written.deadline_seconds is not None:
             self._changes.deadline_in(written.deadline_seconds)
-        self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps})
+        self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps}, rows=outcome.changed)
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
             task = asyncio.create_task(self._cancel_children(cancelled), name="rotor cancel children")

@@ -7,6 +7,7 @@ SELECT EXISTS (SELECT FROM deliveries WHERE due_at <= rotor_now()) OR EXISTS (SE
                      AND due_at <= rotor_now()
                    LIMIT 1) AS due
                WHERE paused_at IS NULL) AS queued,
+       EXISTS (SELECT FROM functions WHERE serve_url IS NOT NULL) AS invokes,
        EXISTS (SELECT FROM triggers WHERE cron IS NOT NULL AND next_at <= rotor_now()) AS crons,
        EXISTS (SELECT FROM leases WHERE expires_at <= rotor_now()) AS lost,
        (SELECT extract(epoch FROM min(deadline) - rotor_now())::float8 FROM waits WHERE deadline IS NOT NULL) AS deadline_seconds,
