@@ -40,20 +40,22 @@ def whole_reads(node: dict[str, Any], *, bounded: bool = False) -> Iterator[str]
         yield from whole_reads(below, bounded=bounded or node["Node Type"] == "Limit")
 
 
-async def test_no_statement_reads_a_large_table_from_end_to_end(database: Database) -> None:
+async def test_no_statement_reads_a_large_table_from_end_to_end(fresh_database: Database) -> None:
     found = {
-        entry.name.removesuffix(".sql"): list(whole_reads(await plan(database, entry.read_text(encoding="utf-8"))))
+        entry.name.removesuffix(".sql"): list(
+            whole_reads(await plan(fresh_database, entry.read_text(encoding="utf-8")))
+        )
         for entry in QUERIES.iterdir()
     }
 
     assert {name: reads for name, reads in found.items() if reads and name not in READS_ALL} == {}
 
 
-async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(database: Database) -> None:
+async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(fresh_database: Database) -> None:
     joined = """
         SELECT steps.run_id, steps.event_id FROM steps
         JOIN unnest($1::uuid[], $2::text[]) AS wanted (run_id, event_id) USING (run_id, event_id)
         WHERE steps.op = 'wait_for_event'
     """
 
-    assert list(whole_reads(await plan(database, joined))) == ["Index Only Scan of steps, steps_taken"]
+    assert list(whole_reads(await plan(fresh_database, joined))) == ["Index Only Scan of steps, steps_taken"]

@@ -126,9 +126,9 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
 
 
 @pytest.fixture
-async def filled(database: Database) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+async def filled(fresh_database: Database) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
     """A connection to a database with twenty thousand rows in each large table."""
-    async with database.connection() as connection:
+    async with fresh_database.connection() as connection:
         await connection.raw.execute(FILL)
         yield connection.raw
 
