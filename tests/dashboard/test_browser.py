@@ -219,6 +219,16 @@ async def test_the_graph_is_zoomed_and_walked_through_by_keys(stage: Stage) -> N
     await expect(page.locator("#zoom")).to_have_text("156%")
     await page.keyboard.press("1")
     assert await page.evaluate(width) == before
+    await page.set_viewport_size({"width": 1280, "height": 400})
+    for key in ("0", "-", "-", "0"):
+        await page.keyboard.press(key)
+    inside = "(pane => pane.scrollHeight <= pane.clientHeight + 1)(document.getElementById('graph-scroll'))"
+    assert await page.evaluate(inside) is True
+    assert await page.evaluate(width) < before
+    fitted = await page.evaluate(width)
+    await page.keyboard.press("-")
+    await page.keyboard.press("0")
+    assert await page.evaluate(width) == fitted
 
     await page.get_by_role("link", name="first:").focus()
     for key, name in (("ArrowDown", "branch-"), ("ArrowDown", "approval"), ("ArrowUp", "branch-")):

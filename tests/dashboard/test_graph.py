@@ -41,6 +41,7 @@ def step(step_id: str, start: float, end: float | None, **values: Any) -> StepOu
         "deadline": None,
         "equals": None,
         "expression": None,
+        "version": "",
         **values,
     }
     return StepOutline(id=step_id, started_at=at(start), ended_at=None if end is None else at(end), **given)

@@ -2,12 +2,18 @@
 // sent without leaving the page. Without this script the graph scrolls and every form works by itself.
 "use strict";
 
-const NEAREST = 0.2;
-const FURTHEST = 2;
+const SMALLEST = 0.2;
+const LARGEST = 2;
+const READABLE = 0.7;
 let zoom = 1;
+let isChosen = false; // until somebody chooses how near to look, the graph takes the width that there is
 
 const pane = () => document.getElementById("graph-scroll");
 const drawing = () => document.querySelector("svg.graph");
+const zoomOfWidth = () => {
+  const { paddingLeft, paddingRight } = getComputedStyle(pane());
+  return (pane().clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight)) / drawing().viewBox.baseVal.width;
+};
 
 function drawAtZoom() {
   const svg = drawing();
@@ -17,26 +23,32 @@ function drawAtZoom() {
   document.getElementById("zoom").textContent = `${Math.round(zoom * 100)}%`;
 }
 
+function fitWidth() {
+  if (isChosen || !drawing()) return;
+  zoom = Math.min(Math.max(zoomOfWidth(), READABLE), 1);
+}
+
 function zoomTo(wanted, at) {
+  isChosen = true;
   const scroll = pane();
   const { x, y } = at || { x: scroll.clientWidth / 2, y: scroll.clientHeight / 2 };
-  const next = Math.min(Math.max(wanted, NEAREST), FURTHEST);
+  const next = Math.min(Math.max(wanted, SMALLEST), LARGEST);
   const [left, top] = [(scroll.scrollLeft + x) * (next / zoom) - x, (scroll.scrollTop + y) * (next / zoom) - y];
   zoom = next;
   drawAtZoom();
   scroll.scrollTo(left, top);
 }
 
-function fitting(least) {
-  const [box, scroll] = [drawing().viewBox.baseVal, pane()];
-  return Math.min(Math.max(Math.min(scroll.clientWidth / box.width, scroll.clientHeight / box.height), least), 1);
+function fitAll() {
+  const height = parseFloat(getComputedStyle(pane()).maxHeight) - 20; // it is as high as the graph, up to this
+  zoomTo(Math.min(zoomOfWidth(), height / drawing().viewBox.baseVal.height, 1));
 }
 
 const zooms = {
   in: () => zoomTo(zoom * 1.25),
   out: () => zoomTo(zoom / 1.25),
   one: () => zoomTo(1),
-  fit: () => zoomTo(fitting(NEAREST)),
+  fit: fitAll,
 };
 const keys = { "+": zooms.in, "=": zooms.in, "-": zooms.out, 1: zooms.one, 0: zooms.fit };
 const ways = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
@@ -149,11 +161,12 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("redrawn", () => {
+  fitWidth();
   drawAtZoom();
   fill();
 });
 document.querySelector(".zoom").hidden = false;
-zoom = fitting(0.7);
+fitWidth();
 drawAtZoom();
 pane().scrollLeft = (pane().scrollWidth - pane().clientWidth) / 2;
 fill();
