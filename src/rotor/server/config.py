@@ -12,6 +12,7 @@ from rotor.errors import ConfigError, DurationError
 from rotor.protocol.durations import parse_duration
 from rotor.store.destinations import ALLOW_OUTBOUND, Destinations
 from rotor.store.retention import Retention
+from rotor.store.vault import ENCRYPTION_KEYS, Vault
 
 __all__ = ["ServerConfig", "retention_from_environment"]
 
@@ -59,6 +60,12 @@ def destinations_from_environment() -> Destinations:
     return Destinations.parse(text) if text else Destinations()
 
 
+def vault_from_environment() -> Vault | None:
+    """`ROTOR_ENCRYPTION_KEYS`: what payloads are encrypted with. Raises `ConfigError` that names it."""
+    text = os.environ.get(ENCRYPTION_KEYS)
+    return Vault.parse(text) if text else None
+
+
 def _duration(name: str, otherwise: Kept) -> timedelta | Kept:
     text = os.environ.get(name)
     try:
@@ -86,6 +93,7 @@ class ServerConfig:
     """How often each API key may call this server; None: as often as it likes."""
     retention: Retention = field(default_factory=retention_from_environment)
     destinations: Destinations = field(default_factory=destinations_from_environment)
+    vault: Vault | None = field(default_factory=vault_from_environment, repr=False)
 
     def __post_init__(self) -> None:
         if self.dev and self.host not in ("127.0.0.1", "::1", "localhost"):

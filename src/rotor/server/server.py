@@ -31,6 +31,7 @@ from rotor.services.timers import Timers
 from rotor.services.workers import Workers
 from rotor.store.database import Database
 from rotor.store.migrate import pending
+from rotor.store.readiness import unreadable
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 
@@ -58,8 +59,14 @@ class Server:
         config = self.config
         await _check_database(config)
         database = await Database.connect(
-            config.database_url, schema=config.schema, connections_max=config.connections_max
+            config.database_url,
+            schema=config.schema,
+            connections_max=config.connections_max,
+            vault=config.vault,
         )
+        if problem := await unreadable(database):
+            await database.close()
+            raise ConfigError(problem)
         self.store = store = Store.on(
             database,
             payload_bytes_max=config.payload_bytes_max,

@@ -7,14 +7,16 @@ can be asked of a workspace's tables with the id left out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
 from rotor.store.statements import statement, workspace_statement
+from rotor.store.vault import Vault
 
 __all__ = ["Connection", "Database", "Record", "Workspace", "WorkspaceConnection"]
 
@@ -33,12 +35,20 @@ tables were at that moment (docs/decisions/0013-plans.md)."""
 class Connection:
     """One connection, in a transaction or not, that runs statements by name."""
 
-    def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any]) -> None:
+    def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any], vault: Vault | None) -> None:
         self.raw = raw
+        self._vault = vault
 
     def of(self, workspace_id: int) -> WorkspaceConnection:
         """The same connection for the statements of one workspace."""
-        return WorkspaceConnection(self.raw, workspace_id)
+        return WorkspaceConnection(self.raw, workspace_id, self._vault)
+
+    def sealed(self, workspace_ids: Iterable[int], payloads: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """Payloads as they are to be stored, each for its workspace."""
+        if (vault := self._vault) is None:
+            return payloads
+        pairs = zip(workspace_ids, payloads, strict=True)
+        return [None if payload is None else vault.seal(workspace_id, payload) for workspace_id, payload in pairs]
 
     async def fetch(self, name: str, *arguments: object) -> list[Record]:
         return await self.raw.fetch(statement(name), *arguments)
@@ -56,21 +66,64 @@ class Connection:
 class WorkspaceConnection:
     """One connection that runs the statements of one workspace by name, and gives each the workspace's id first."""
 
-    def __init__(self, raw: asyncpg.pool.PoolConnectionProxy[Any], workspace_id: int) -> None:
+    def __init__(
+        self, raw: asyncpg.pool.PoolConnectionProxy[Any], workspace_id: int, vault: Vault | None = None
+    ) -> None:
         self.raw = raw
         self._workspace_id = workspace_id
+        self._vault = vault
+
+    def sealed(self, payload: bytes) -> bytes:
+        """A payload as it is to be stored."""
+        return payload if self._vault is None else self._vault.seal(self._workspace_id, payload)
 
     async def fetch(self, name: str, *arguments: object) -> list[Record]:
-        return await self.raw.fetch(workspace_statement(name), self._workspace_id, *arguments)
+        with self._opening():
+            return await self.raw.fetch(workspace_statement(name), self._workspace_id, *arguments)
 
     async def fetchrow(self, name: str, *arguments: object) -> Record | None:
-        return await self.raw.fetchrow(workspace_statement(name), self._workspace_id, *arguments)
+        with self._opening():
+            return await self.raw.fetchrow(workspace_statement(name), self._workspace_id, *arguments)
 
     async def fetchval(self, name: str, *arguments: object) -> Any:
-        return await self.raw.fetchval(workspace_statement(name), self._workspace_id, *arguments)
+        with self._opening():
+            return await self.raw.fetchval(workspace_statement(name), self._workspace_id, *arguments)
 
     async def execute(self, name: str, *arguments: object) -> str:
         return await self.raw.execute(workspace_statement(name), self._workspace_id, *arguments)
+
+    def _opening(self) -> AbstractContextManager[None]:
+        """Within, the connection opens payloads of this workspace alone."""
+        return _PLAIN if self._vault is None else cast("OpeningConnection", self.raw).opening(self._workspace_id)
+
+
+_PLAIN: AbstractContextManager[None] = nullcontext()
+
+
+class OpeningConnection(asyncpg.Connection):
+    """A connection that opens sealed payloads as it reads them."""
+
+    __slots__ = ("_workspace_id",)
+
+    async def open_with(self, vault: Vault) -> None:
+        """Once, before the first statement."""
+        self._workspace_id: int | None = None
+        await self.set_type_codec(
+            "bytea",
+            schema="pg_catalog",
+            encoder=bytes,
+            decoder=lambda stored: vault.open(stored, self._workspace_id),
+            format="binary",
+        )
+
+    @contextmanager
+    def opening(self, workspace_id: int) -> Iterator[None]:
+        """Within, payloads must be of this workspace. One statement runs on a connection at a time."""
+        self._workspace_id = workspace_id
+        try:
+            yield
+        finally:
+            self._workspace_id = None
 
 
 async def _leave_as_it_is(_: asyncpg.Connection[Any]) -> None:
@@ -80,14 +133,18 @@ async def _leave_as_it_is(_: asyncpg.Connection[Any]) -> None:
 class Database:
     """A pool of connections to one schema of one Postgres database."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, schema: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], dsn: str, schema: str, vault: Vault | None = None) -> None:
         self.pool = pool
         self.dsn = dsn
         self.schema = schema
+        self.vault = vault
+        """What seals payloads; None: they are stored as they are."""
         self._clock_offset = timedelta()
 
     @classmethod
-    async def connect(cls, dsn: str, *, schema: str = "rotor", connections_max: int = 10) -> Database:
+    async def connect(
+        cls, dsn: str, *, schema: str = "rotor", connections_max: int = 10, vault: Vault | None = None
+    ) -> Database:
         """Open a pool on `dsn` (a libpq URL or keywords); tables are looked up in `schema` alone."""
         pool = await asyncpg.create_pool(
             dsn,
@@ -95,6 +152,8 @@ class Database:
             max_size=connections_max,
             command_timeout=60,
             reset=_leave_as_it_is,
+            connection_class=asyncpg.Connection if vault is None else OpeningConnection,
+            init=None if vault is None else partial(OpeningConnection.open_with, vault=vault),
             server_settings={
                 "application_name": "rotor",
                 "search_path": schema,
@@ -103,10 +162,14 @@ class Database:
                 "idle_in_transaction_session_timeout": "30s",
             },
         )
-        return cls(pool, dsn, schema)
+        return cls(pool, dsn, schema, vault)
 
     async def close(self) -> None:
         await self.pool.close()
+
+    def sealed(self, workspace_id: int, payload: bytes) -> bytes:
+        """A payload as it is to be stored."""
+        return payload if self.vault is None else self.vault.seal(workspace_id, payload)
 
     def of(self, workspace_id: int) -> Workspace:
         """The same database for the statements of one workspace."""
@@ -125,7 +188,7 @@ class Database:
                     "SELECT set_config('rotor.clock_offset', $1, false)",
                     f"{self._clock_offset.total_seconds()} seconds",
                 )
-            yield Connection(raw)
+            yield Connection(raw, self.vault)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

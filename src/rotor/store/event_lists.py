@@ -72,7 +72,7 @@ async def page(
             ts=row["ts"],
             accepted_at=row["accepted_at"],
             effective_at=row["effective_at"],
-            data=Beginning(row["head"], row["bytes_total"]),
+            data=Beginning(row["head"][:data_bytes], row["bytes_total"]),
             runs=row["runs"],
         )
         for row in rows[:items_max]

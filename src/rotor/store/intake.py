@@ -140,7 +140,7 @@ async def insert_events(connection: Connection, events: Sequence[EventRow]) -> l
         [event.workspace_id for event in events],
         [event.id for event in events],
         [event.name for event in events],
-        [event.data for event in events],
+        connection.sealed((event.workspace_id for event in events), [event.data for event in events]),
         [event.ts for event in events],
         [event.traceparent for event in events],
     )

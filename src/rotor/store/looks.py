@@ -210,7 +210,8 @@ def _by_name(rows: Iterable[Record]) -> dict[tuple[int, str], set[str]]:
 
 def _match(wait: Record) -> Match:
     equals: dict[str, Any] | None = json.decode(wait["equals"]) if wait["equals"] is not None else None
-    return parse_match(wait["expression"], equals)
+    expression: bytes | None = wait["expression"]
+    return parse_match(None if expression is None else expression.decode(), equals)
 
 
 def _view(event: Record) -> dict[str, Any]:

@@ -101,8 +101,8 @@ async def get_run(database: Database, workspace_id: int, run_id: UUID, *, payloa
         raise NotFound(f"there is no run {run_id}")
     values = dict(row)
     return RunOutline(
-        output=_beginning(values.pop("output_head"), values.pop("output_bytes")),
-        event_data=_beginning(values.pop("event_head"), values.pop("event_bytes")),
+        output=_beginning(values.pop("output_head"), values.pop("output_bytes"), payload_bytes),
+        event_data=_beginning(values.pop("event_head"), values.pop("event_bytes"), payload_bytes),
         error=_failure(values.pop("error")),
         **values,
     )
@@ -113,7 +113,7 @@ async def steps(
 ) -> list[StepOutline]:
     """The latest steps of a run in the order in which they began; none for an unknown run."""
     rows = await database.of(workspace_id).fetch("list_step_outlines", run_id, steps_max, payload_bytes, ERROR_BYTES)
-    return [_step(row) for row in rows]
+    return [_step(row, payload_bytes) for row in rows]
 
 
 async def get_step(
@@ -123,20 +123,23 @@ async def get_step(
     row = await database.of(workspace_id).fetchrow("get_step_outline", run_id, step_id, index, payload_bytes)
     if row is None:
         raise NotFound(f"run {run_id} has no step {step_id[:64]!r} with index {index}")
-    return _step(row)
+    return _step(row, payload_bytes)
 
 
-def _step(row: Record) -> StepOutline:
+def _step(row: Record, payload_bytes: int) -> StepOutline:
     values = dict(row)
+    expression: bytes | None = values.pop("expression")
     return StepOutline(
-        output=_beginning(values.pop("output_head"), values.pop("output_bytes")),
+        output=_beginning(values.pop("output_head"), values.pop("output_bytes"), payload_bytes),
         error=_failure(values.pop("error")),
+        expression=None if expression is None else expression.decode(),
         **values,
     )
 
 
-def _beginning(head: bytes | None, bytes_total: int | None) -> Beginning | None:
-    return None if head is None or bytes_total is None else Beginning(head, bytes_total)
+def _beginning(head: bytes | None, bytes_total: int | None, bytes_max: int) -> Beginning | None:
+    """A sealed payload comes whole, and is cut here."""
+    return None if head is None or bytes_total is None else Beginning(head[:bytes_max], bytes_total)
 
 
 def _failure(stored: bytes | None) -> Failure | None:

@@ -8,7 +8,7 @@ import asyncpg
 
 from rotor.errors import RotorError
 
-__all__ = ["Problem", "NotFound", "Conflict", "Invalid", "Overloaded", "is_unavailable"]
+__all__ = ["Problem", "NotFound", "Conflict", "Invalid", "Overloaded", "Unreadable", "is_unavailable"]
 
 
 class Problem(RotorError):  # noqa: N818 - named by RFC 9457
@@ -39,6 +39,10 @@ class Overloaded(Problem):
     def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Unreadable(Problem):
+    """What is stored cannot be read by this server as it is set up."""
 
 
 def is_unavailable(error: BaseException) -> bool:

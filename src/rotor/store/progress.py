@@ -60,8 +60,10 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder], hol
     leases: dict[UUID, int] = {}
     results: dict[tuple[str, str, int], tuple[StepDone, int]] = {}
     ends: dict[str, tuple[RunCompleted, int]] = {}
+    workspaces: dict[str, int] = {}
     for arrival in arrivals:
         message = arrival.message
+        workspaces[message.run_id] = arrival.workspace_id
         lease = leases.setdefault(arrival.lease_id, len(leases) + 1)
         if type(message) is StepDone:
             results.setdefault((message.run_id, message.id, message.index), (message, lease))
@@ -77,11 +79,11 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder], hol
         [message.id for message, _ in rows],
         [message.index for message, _ in rows],
         [message.attempts for message, _ in rows],
-        [bytes(message.output) for message, _ in rows],
+        [database.sealed(workspaces[message.run_id], bytes(message.output)) for message, _ in rows],
         [message.elapsed_ms for message, _ in rows],
         (run_ids := sorted(ends)),
         [ends[run_id][1] for run_id in run_ids],
-        [bytes(ends[run_id][0].output) for run_id in run_ids],
+        [database.sealed(workspaces[run_id], bytes(ends[run_id][0].output)) for run_id in run_ids],
     )
     assert row is not None
     ended = frozenset(row["ended"] or ())

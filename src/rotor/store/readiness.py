@@ -8,9 +8,12 @@ import asyncpg
 
 from rotor.store.database import Database
 from rotor.store.migrate import incompatibility, missing
-from rotor.store.problems import is_unavailable
+from rotor.store.problems import Unreadable, is_unavailable
+from rotor.store.vault import ENCRYPTION_KEYS, is_sealed
 
-__all__ = ["hindrance"]
+__all__ = ["hindrance", "unreadable"]
+
+EVENTS_TRIED = 100
 
 
 async def hindrance(database: Database, *, timeout_seconds: float = 5.0) -> str | None:
@@ -28,3 +31,14 @@ async def hindrance(database: Database, *, timeout_seconds: float = 5.0) -> str 
         return problem
     lacking = missing(done["applied"] if done is not None else [])
     return f"the schema lacks migrations ({', '.join(lacking)}): run `rotor migrate`" if lacking else None
+
+
+async def unreadable(database: Database) -> str | None:
+    """Why this server cannot read the payloads that are stored, judged by the latest; None: it can."""
+    try:
+        rows = await database.fetch("read_latest_events", EVENTS_TRIED)
+    except Unreadable as error:
+        return str(error)
+    if database.vault is None and any(is_sealed(row["data"]) for row in rows):
+        return f"the payloads of this database are encrypted: start the server with their keys in {ENCRYPTION_KEYS}"
+    return None

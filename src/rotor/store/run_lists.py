@@ -18,6 +18,7 @@ from rotor import limits
 from rotor.protocol.messages import RunStatus
 from rotor.store.database import Database
 from rotor.store.pages import encode_cursor
+from rotor.store.problems import Invalid
 from rotor.store.runs import first_place
 
 __all__ = ["RunFilters", "RunLine", "RunList", "latest_runs", "page"]
@@ -125,6 +126,8 @@ async def _with_text(
     database: Database, workspace_id: int, text: str, candidates: Sequence[RunLine]
 ) -> tuple[list[RunLine], int]:
     """Those of the runs whose payloads have the text, and how many of them were looked at."""
+    if database.vault is not None:
+        raise Invalid([("text", "cannot be searched for: the payloads of this server are encrypted")])
     # JSON may hold the same characters as they are or escaped.
     escaped = msgspec.json.encode(text).decode()[1:-1]
     texts = {text, escaped, _ascii(escaped)}

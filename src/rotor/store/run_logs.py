@@ -18,7 +18,7 @@ import msgspec
 from rotor import limits
 from rotor.protocol.messages import HolderSays, LogLevel, LogLine, RunMessage
 from rotor.store.changes import Changes
-from rotor.store.database import Database
+from rotor.store.database import Database, Record
 from rotor.store.group_commit import GroupCommit, TryAgain
 from rotor.store.pages import Page, decode_cursor, encode_cursor
 from rotor.store.runs import status
@@ -87,11 +87,11 @@ class RunLogs:
                 [new.run_id for new in lines],
                 [new.line.number for new in lines],
                 [new.line.level for new in lines],
-                [new.line.message.replace("\0", "\N{REPLACEMENT CHARACTER}") for new in lines],
+                [self._database.sealed(new.workspace_id, _message(new)) for new in lines],
                 [new.line.step_id and new.line.step_id.replace("\0", "\N{REPLACEMENT CHARACTER}") for new in lines],
                 [new.line.step_index for new in lines],
                 limits.LOG_LINES_PER_RUN,
-                NO_MORE,
+                NO_MORE.encode(),
             )
         except asyncpg.UniqueViolationError:
             raise TryAgain("another server has added to the same log") from None
@@ -109,13 +109,21 @@ async def page(
     (after,) = (-1,) if cursor is None else decode_cursor(cursor, LinePlace)
     await status(database, workspace_id, run_id)
     rows = await database.of(workspace_id).fetch("list_run_logs", run_id, after, items_max + 1)
-    items = [Line(**row) for row in rows[:items_max]]
+    items = [_line(row) for row in rows[:items_max]]
     return Page(items=items, next_cursor=encode_cursor((items[-1].number,)) if len(rows) > items_max else None)
 
 
 async def latest(database: Database, workspace_id: int, run_id: UUID, *, lines_max: int) -> list[Line]:
     """The last lines of a run, oldest first; none for an unknown run."""
-    return [Line(**row) for row in await database.of(workspace_id).fetch("list_latest_run_logs", run_id, lines_max)]
+    return [_line(row) for row in await database.of(workspace_id).fetch("list_latest_run_logs", run_id, lines_max)]
+
+
+def _message(new: NewLine) -> bytes:
+    return new.line.message.replace("\0", "\N{REPLACEMENT CHARACTER}").encode()
+
+
+def _line(row: Record) -> Line:
+    return Line(**{**row, "message": row["message"].decode()})
 
 
 def _weight(new: NewLine) -> int:

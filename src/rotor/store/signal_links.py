@@ -82,7 +82,8 @@ class SignalLinks:
         async with self._database.of(link.workspace_id).transaction() as connection:
             if await connection.fetchval("use_signal_link", link.mac, link.expires_at) is None:
                 raise Conflict("this link has been used before")
-            waiter = await connection.fetchrow("complete_signal", link.signal_id, data, limits.SIGNAL_KEPT)
+            sealed = connection.sealed(data)
+            waiter = await connection.fetchrow("complete_signal", link.signal_id, sealed, limits.SIGNAL_KEPT)
             if waiter is not None:
                 await audit.record(connection, "signal.completed", link.signal_id)
         return await signals.deliver(store, link.workspace_id, link.signal_id, waiter)

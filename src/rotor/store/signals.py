@@ -34,7 +34,7 @@ async def complete(
     rescuer delivers it.
     """
     async with store.database.of(workspace_id).transaction() as connection:
-        row = await connection.fetchrow("complete_signal", signal_id, data, kept_for)
+        row = await connection.fetchrow("complete_signal", signal_id, connection.sealed(data), kept_for)
         if row is not None:
             await audit.record(connection, "signal.completed", signal_id)
     return await deliver(store, workspace_id, signal_id, row)

@@ -28,6 +28,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "check_invariants",
         }
     ),
+    "a server that starts tries whether it can read payloads": frozenset({"read_latest_events"}),
     "about no workspace: the clock, the schema, the settings": frozenset(
         {"read_clock", "read_applied_migrations", "read_durability"}
     ),

@@ -35,7 +35,7 @@ async def write(connection: Connection, outcome: Outcome, signals_known: frozens
     """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided."""
     written = Written()
     if outcome.steps:
-        written.group = await _put_steps(connection, list(outcome.steps.values()))
+        written.group = await _put_steps(connection, outcome, list(outcome.steps.values()))
     if outcome.effects:
         await _write_waits(connection, outcome, written)
         await _write_signals(connection, outcome, signals_known)
@@ -55,7 +55,8 @@ def _of(outcome: Outcome, kind: type[E]) -> list[E]:
     return [effect for effect in outcome.effects if isinstance(effect, kind)]
 
 
-async def _put_steps(connection: Connection, puts: Sequence[PutStep]) -> int:
+async def _put_steps(connection: Connection, outcome: Outcome, puts: Sequence[PutStep]) -> int:
+    workspace_ids = [outcome.runs[put.key.run_id].workspace_id for put in puts]
     group: int = await connection.fetchval(
         "put_steps",
         [put.key.run_id for put in puts],
@@ -64,8 +65,8 @@ async def _put_steps(connection: Connection, puts: Sequence[PutStep]) -> int:
         [put.op for put in puts],
         [put.status for put in puts],
         [put.attempts for put in puts],
-        [put.output for put in puts],
-        [put.error for put in puts],
+        connection.sealed(workspace_ids, [put.output for put in puts]),
+        connection.sealed(workspace_ids, [put.error for put in puts]),
         [put.child_run_id for put in puts],
         [put.event_id for put in puts],
         [put.waits_for for put in puts],
@@ -96,19 +97,22 @@ async def _write_waits(connection: Connection, outcome: Outcome, written: Writte
 
 
 async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> float | None:
+    workspace_ids = [wait.workspace_id for wait in waits]
+    equals = [json.encode(dict(wait.match.equals)) if wait.match and wait.match.equals else None for wait in waits]
+    expressions = [wait.match.rest.encode() if wait.match and wait.match.rest else None for wait in waits]
     seconds: float | None = await connection.fetchval(
         "insert_waits",
         [wait.key.run_id for wait in waits],
         [wait.key.id for wait in waits],
         [wait.key.index for wait in waits],
-        [wait.workspace_id for wait in waits],
+        workspace_ids,
         [wait.seconds for wait in waits],
         [wait.until for wait in waits],
         [wait.topic for wait in waits],
         [wait.match.index_path if wait.match else None for wait in waits],
         [wait.match.match_hash if wait.match else None for wait in waits],
-        [json.encode(dict(wait.match.equals)) if wait.match and wait.match.equals else None for wait in waits],
-        [wait.match.rest if wait.match else None for wait in waits],
+        connection.sealed(workspace_ids, equals),
+        connection.sealed(workspace_ids, expressions),
         [wait.since for wait in waits],
     )
     return seconds
@@ -195,6 +199,7 @@ async def _start_children(connection: Connection, children: Sequence[StartChild]
 
 async def _update_runs(connection: Connection, outcome: Outcome, written: Written) -> None:
     runs = [outcome.runs[run_id] for run_id in outcome.changed]
+    workspace_ids = [run.workspace_id for run in runs]
     await connection.execute(
         "update_runs",
         [run.id for run in runs],
@@ -204,8 +209,8 @@ async def _update_runs(connection: Connection, outcome: Outcome, written: Writte
         [run.settled for run in runs],
         [run.losses for run in runs],
         [run.due_seconds for run in runs],
-        [run.output for run in runs],
-        [run.error for run in runs],
+        connection.sealed(workspace_ids, [run.output for run in runs]),
+        connection.sealed(workspace_ids, [run.error for run in runs]),
         [run.kept_by for run in runs],
         [run.cancelling for run in runs],
     )

@@ -13,6 +13,12 @@ CREATE FUNCTION version_at(versions text[], since timestamptz[], moment timestam
 AS $$ SELECT made.version FROM unnest(versions, since) AS made (version, since)
       WHERE made.since <= moment ORDER BY made.since DESC LIMIT 1 $$;
 
+-- A payload is JSON as it came, or sealed (store/vault.py): then it begins with a NUL byte, and is 50 bytes longer. Only a whole one opens.
+CREATE FUNCTION payload_head(payload bytea, bytes int) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN substring(payload FROM 1 FOR 1) = '\x00' THEN payload ELSE substring(payload FROM 1 FOR bytes) END $$;
+CREATE FUNCTION payload_size(payload bytea) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT octet_length(payload) - CASE WHEN substring(payload FROM 1 FOR 1) = '\x00' THEN 50 ELSE 0 END $$;
+
 CREATE TABLE workspaces (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 256),
@@ -230,7 +236,7 @@ CREATE TABLE waits (
     path          text,                       -- of an event: a path whose value is required; NULL: none
     match_hash    bigint,                     -- of an event: the hash of that path and value; 0: none
     equals        bytea,                      -- of an event: path to value, all required
-    expression    text,                       -- of an event: the CEL that is left to try
+    expression    bytea,                      -- of an event: the CEL that is left to try
     since         timestamptz,                -- of an event: how far back to look
     unlooked      boolean NOT NULL DEFAULT false,   -- the look back is still owed
     PRIMARY KEY (run_id, step_id, step_index),
@@ -249,7 +255,7 @@ CREATE TABLE run_logs (
     line          int NOT NULL,
     at            timestamptz NOT NULL,
     level         text NOT NULL,
-    message       text NOT NULL,
+    message       bytea NOT NULL,             -- UTF-8 text
     step_id       text,
     step_index    int,
     PRIMARY KEY (run_id, position),

@@ -2,9 +2,9 @@
 -- Called by store.outlines for people. Index: runs_pkey, events_pkey, functions_pkey, leases_pkey. Locks: none.
 SELECT runs.id, function_id, status, attempt, error, runs.event_id, cancel_requested_at, parent_run_id, replay_of,
        runs.created_at, started_at, ended_at, due_at,
-       substring(output FROM 1 FOR $3) AS output_head, octet_length(output) AS output_bytes,
+       payload_head(output, $3) AS output_head, payload_size(output) AS output_bytes,
        events.name AS event_name, events.ts AS event_ts,
-       substring(events.data FROM 1 FOR $3) AS event_head, octet_length(events.data) AS event_bytes,
+       payload_head(events.data, $3) AS event_head, payload_size(events.data) AS event_bytes,
        functions.id IS NOT NULL AS registered, functions.paused_at, functions.serve_url,
        leases.holder, leases.kind AS holder_kind,
        EXISTS (SELECT FROM leases AS alive

@@ -4,7 +4,7 @@ SELECT steps.id, index, op, steps.status, attempts, child_run_id, steps.event_id
        steps.ended_at,
        version_at(runs.versions, runs.versions_since, coalesce(CASE WHEN op IN ('run', 'send_event') THEN steps.ended_at END, steps.started_at))
            AS version,
-       substring(steps.output FROM 1 FOR $5) AS output_head, octet_length(steps.output) AS output_bytes, steps.error,
+       payload_head(steps.output, $5) AS output_head, payload_size(steps.output) AS output_bytes, steps.error,
        waits.equals, waits.expression
 FROM steps
 JOIN runs ON runs.id = steps.run_id

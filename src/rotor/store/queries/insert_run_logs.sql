@@ -2,7 +2,7 @@
 -- Lines of unknown runs and of runs that ended long ago are left out: the pruner would not see them.
 -- Called by store.run_logs. Index: runs_pkey, run_logs_pkey. Locks: none; of two servers that add to one log the later is told by the key.
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::int[])
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::text[], $5::bytea[], $6::text[], $7::int[])
     WITH ORDINALITY AS given (workspace_id, run_id, line, level, message, step_id, step_index, place)
 ), known AS (
     SELECT runs.workspace_id, runs.id, coalesce(last.position, -1) AS last
@@ -19,7 +19,7 @@ WITH given AS (
     INSERT INTO run_logs (run_id, position, workspace_id, line, at, level, message, step_id, step_index)
     SELECT run_id, position, workspace_id, line, rotor_now(),
            CASE WHEN position < $8 THEN level ELSE 'warning' END,
-           CASE WHEN position < $8 THEN message ELSE $9 END,
+           CASE WHEN position < $8 THEN message ELSE $9::bytea END,
            CASE WHEN position < $8 THEN step_id END,
            CASE WHEN position < $8 AND step_id IS NOT NULL THEN step_index END
     FROM placed WHERE position <= $8

@@ -8,7 +8,7 @@ WITH parked AS (
            CASE WHEN new.match_hash IS NOT NULL THEN coalesce(new.since, rotor_now()) END,
            new.match_hash IS NOT NULL
     FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::float8[], $6::timestamptz[], $7::text[], $8::text[],
-                $9::bigint[], $10::bytea[], $11::text[], $12::timestamptz[])
+                $9::bigint[], $10::bytea[], $11::bytea[], $12::timestamptz[])
          AS new (run_id, step_id, step_index, workspace_id, seconds, until, topic, path, match_hash, equals, expression, since)
     RETURNING deadline
 )

@@ -4,7 +4,7 @@
 SELECT page.id, name, ts, accepted_at, effective_at, head, bytes_total, started.runs
 FROM (
     SELECT id, name, ts, accepted_at, effective_at,
-           substring(data FROM 1 FOR $5) AS head, octet_length(data) AS bytes_total
+           payload_head(data, $5) AS head, payload_size(data) AS bytes_total
     FROM events
     WHERE workspace_id = $1
       AND (accepted_at, id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::text, ''))

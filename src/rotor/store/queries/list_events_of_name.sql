@@ -5,7 +5,7 @@
 SELECT page.id, name, ts, accepted_at, effective_at, head, bytes_total, started.runs, position
 FROM (
     SELECT id, name, ts, accepted_at, effective_at, position,
-           substring(data FROM 1 FOR $5) AS head, octet_length(data) AS bytes_total
+           payload_head(data, $5) AS head, payload_size(data) AS bytes_total
     FROM events
     WHERE workspace_id = $1 AND name = $7 AND effective_at IS NOT NULL
       AND (effective_at, position) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::bigint, 0))

@@ -6,7 +6,7 @@ WITH latest AS (
            steps.started_at, steps.ended_at,
            version_at(runs.versions, runs.versions_since, coalesce(CASE WHEN op IN ('run', 'send_event') THEN steps.ended_at END, steps.started_at))
                AS version,
-           substring(steps.output FROM 1 FOR $4) AS output_head, octet_length(steps.output) AS output_bytes
+           payload_head(steps.output, $4) AS output_head, payload_size(steps.output) AS output_bytes
     FROM steps
     JOIN runs ON runs.id = steps.run_id
     WHERE runs.workspace_id = $1 AND runs.id = $2
