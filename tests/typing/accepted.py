@@ -21,7 +21,8 @@ from rotor import (
     create_function,
     serve_workflow,
 )
-from rotor.sdk.resources import Completion, Page, Run
+from rotor.sdk.resources import Completion, Page, Run, Step
+from rotor.testing import RUN_ID, Execution, event, execute, execute_sync, signal
 
 
 class Lead(TypedDict):
@@ -128,3 +129,11 @@ def use_blocking_client(rotor: SyncRotor, events: list[NewEvent]) -> None:
     assert_type(rotor.runs.wait("r1", timeout="5m"), Run)
     for change in rotor.runs.stream("r1"):
         change.id.upper()
+
+
+async def tests_of_workflows() -> None:
+    happens = [event("email.opened", {"id": 1}), signal(f"approval-{RUN_ID}", {"approved": True}, after="2h")]
+    execution = await execute(enricher, {"contactId": "c-1"}, results={"score": 7}, happens=happens)
+    assert_type(execution, Execution)
+    assert_type(execution.step("score"), Step)
+    assert_type(execute_sync(batcher, children={"enricher": enricher}), Execution)
