@@ -57,6 +57,7 @@ class Stage:
             "ROTOR_URL": self.url,
             "ROTOR_API_KEY": made.key,
             "ROTOR_SIGNING_KEY": made.signing_key,
+            "ROTOR_ALLOW_OUTBOUND": "127.0.0.1",  # the app that is served is on this machine
             "PYTHONUNBUFFERED": "1",
         }
         return self
