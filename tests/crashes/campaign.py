@@ -143,10 +143,9 @@ def _breaking(lab: Lab, link: str, way: str, seconds: float, size: int) -> Calla
     return lambda: lab.break_link(link, way, seconds=seconds, after_bytes=size)
 
 
-async def strike_at_random(lab: Lab, seed: int, *, seconds: float, freeze_seconds: float = LONG_SECONDS) -> Load:
+async def strike_at_random(lab: Lab, seed: int, *, seconds: float, freeze_seconds: float = LONG_SECONDS) -> None:
     """Faults one after the other until the time is over; then all is healed."""
     chance = random.Random(seed)
-    load = Load(lab, seed)
     until_time = time.monotonic() + seconds
     while time.monotonic() < until_time:
         for fault in random_faults(lab, chance, long=freeze_seconds):
@@ -154,7 +153,6 @@ async def strike_at_random(lab: Lab, seed: int, *, seconds: float, freeze_second
             await asyncio.sleep(chance.uniform(0.1, 0.6))
             if time.monotonic() > until_time:
                 break
-    return load
 
 
 async def settle(lab: Lab, load: Load) -> None:
@@ -165,7 +163,8 @@ async def settle(lab: Lab, load: Load) -> None:
 
 async def campaign(seed: int, seconds: float, folder: Path) -> None:
     async with open_lab(folder) as lab:
-        load = await strike_at_random(lab, seed, seconds=seconds)
+        load = Load(lab, seed)
+        await strike_at_random(lab, seed, seconds=seconds)
         await settle(lab, load)
         await judge(lab, load.sent)
         assert lab.faults > 0

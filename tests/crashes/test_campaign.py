@@ -16,6 +16,8 @@ from tests.crashes.campaign import LINK_FAULTS, LONG_SECONDS, Load, settle, stri
 from tests.crashes.lab import LINKS, Lab, open_lab
 from tests.crashes.verdict import judge
 
+pytestmark = pytest.mark.timeout(300)
+
 SERVER_DIES = (
     "rotor.store.committer:Committer._write before 9 KILL",
     "rotor.store.committer:Committer._write after 9 KILL",
@@ -49,32 +51,10 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         yield lab
 
 
-async def test_death_at_any_point_breaks_no_promise(lab: Lab) -> None:
+async def test_deaths_at_any_point_and_breaks_of_any_link_break_no_promise(lab: Lab) -> None:
     load = Load(lab, seed=1)
     await asyncio.gather(lab.run_server_into(SERVER_DIES), lab.run_worker_into(WORKER_DIES), lab.run_app_into(APP_DIES))
-    await settle(lab, load)
     assert lab.faults == len(SERVER_DIES) + len(WORKER_DIES) + len(APP_DIES)
-    await judge(lab, load.sent)
-
-
-async def test_standing_still_for_longer_than_a_lease_breaks_no_promise(lab: Lab) -> None:
-    load = Load(lab, seed=2)
-    await asyncio.sleep(0.5)
-    await asyncio.gather(
-        lab.freeze(lab.workers[0], "worker 0", LONG_SECONDS),
-        lab.freeze(lab.app, "app", LONG_SECONDS),
-        lab.freeze_server(1, LONG_SECONDS),
-    )
-    await lab.freeze_postgres(LONG_SECONDS)
-    await asyncio.sleep(0.5)
-    await settle(lab, load)
-    await judge(lab, load.sent)
-
-
-async def test_links_may_break_in_every_way(lab: Lab) -> None:
-    """Lost requests and answers, half of either, one end told or both or none: on all links at once, one way after
-    the other."""
-    load = Load(lab, seed=4)
     for way in LINK_FAULTS:
         breaking = [lab.break_link(link, way, seconds=0.4, after_bytes=60 * place) for place, link in enumerate(LINKS)]
         await asyncio.gather(*breaking)
@@ -83,10 +63,19 @@ async def test_links_may_break_in_every_way(lab: Lab) -> None:
     await judge(lab, load.sent)
 
 
-async def test_faults_at_random_break_no_promise(lab: Lab) -> None:
+async def test_standing_still_for_longer_than_a_lease_and_faults_at_random_break_no_promise(lab: Lab) -> None:
     seed = random.randrange(10**6)
     lab.story.append(f"seed {seed}")
-    load = await strike_at_random(lab, seed, seconds=10, freeze_seconds=1.0)
+    load = Load(lab, seed)
+    await asyncio.sleep(0.5)
+    await asyncio.gather(
+        lab.freeze(lab.workers[0], "worker 0", LONG_SECONDS),
+        lab.freeze(lab.app, "app", LONG_SECONDS),
+        lab.freeze_server(1, LONG_SECONDS),
+    )
+    await lab.freeze_postgres(LONG_SECONDS)
+    before = lab.faults
+    await strike_at_random(lab, seed, seconds=8, freeze_seconds=1.0)
+    assert lab.faults > before
     await settle(lab, load)
-    assert lab.faults > 5
     await judge(lab, load.sent)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rotor import limits
+from rotor.engine.arrivals import Cancelled
 from rotor.protocol.messages import Goodbye, Heartbeat, RunMessage
 from rotor.services import workers as services_workers
 from rotor.services.keeper import Keeper
@@ -18,7 +19,7 @@ from rotor.store.store import Store
 from tests import messages
 from tests.services.fake_worker import FakeWorker, hello
 from tests.store.actors import begin, rescue
-from tests.store.tables import change, run_row, select, status_of, step_status, value
+from tests.store.tables import change, locked, run_row, select, status_of, step_status, until_blocked, value
 
 
 async def give_run(store: Store, worker: FakeWorker, function_id: str = "f") -> str:
@@ -294,6 +295,38 @@ async def test_what_a_worker_held_and_has_no_more_is_given_to_others_at_once(sto
     again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
     row = await run_row(store.database, run_id)
 
+    assert (row["status"], row["losses"]) == ("queued", 0)
+    await again.leave()
+
+
+async def test_a_worker_that_comes_back_while_the_queue_is_full_is_served_once_there_is_room(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    in_the_way = await begin(store)
+    monkeypatch.setattr(limits, "COMMIT_QUEUE", 1)
+    commits, waits = store.committer.commits, asyncio.Event()
+    has_room = commits.room
+
+    async def room() -> None:
+        waits.set()
+        await has_room()
+
+    monkeypatch.setattr(commits, "room", room)
+    async with locked(store.database, "SELECT FROM runs WHERE id = $1 FOR UPDATE", in_the_way) as other:
+        writing = asyncio.create_task(store.committer.submit(Cancelled(in_the_way)))
+        await until_blocked(other)
+        queued = asyncio.create_task(store.committer.submit(Cancelled(in_the_way)))
+        coming = asyncio.create_task(FakeWorker(workers).connect(hello("f", lease_id=lease_id)))
+        await waits.wait()
+    again = await coming
+    await asyncio.gather(writing, queued)
+
+    assert (await again.hears("welcome")).lease_id == lease_id
+    row = await run_row(store.database, run_id)
     assert (row["status"], row["losses"]) == ("queued", 0)
     await again.leave()
 
