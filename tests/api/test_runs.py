@@ -17,7 +17,7 @@ RUN_FIELDS = {
 }  # fmt: skip
 STEP_FIELDS = {
     "id", "index", "op", "status", "attempts", "output", "error", "started_at", "ended_at", "deadline", "waits_for",
-    "child_run_id", "event_id",
+    "child_run_id", "event_id", "version",
 }  # fmt: skip
 
 

@@ -126,6 +126,24 @@ async def test_a_step_that_raises_is_tried_again_and_then_raises_in_the_workflow
     assert len(tries) == 2
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_every_backoff_of_a_body_that_is_kept_parks_the_run(is_async: bool) -> None:
+    def fails() -> None:
+        raise ValueError("no")
+
+    async def fails_too() -> None:
+        fails()
+
+    async def body(ctx: Context[Any]) -> None:
+        await ctx.step.run("a", fails_too if is_async else fails)
+
+    server = FakeServer(workflow(body, retries=5))
+    for attempt in (1, 2, 3):
+        assert await server.run() == "waiting"
+        assert [type(message) for message in server.sent[-2:]] == [StepFailed, RunParked]
+        server.settle("a", status="retrying", attempts=attempt)
+
+
 @pytest.mark.parametrize(
     ("error", "retriable", "after"),
     [(ValueError("x"), True, None), (NonRetriableError("x"), False, None), (RetryAfterError("x", 7), True, 7.0)],

@@ -13,7 +13,6 @@ import click
 from rotor.cli.database import database_url, translated
 from rotor.cli.output import as_json, print_json, print_table, progress
 from rotor.errors import ConfigError
-from rotor.sdk.loop import run_loop
 
 __all__ = ["bench"]
 
@@ -32,6 +31,7 @@ def bench(*, runs: int, as_json: bool) -> None:
       rotor bench --runs 2000
     """
     from rotor.dev.bench import Figures, measure
+    from rotor.sdk.loop import run_loop
 
     found: list[Figures] = []
 

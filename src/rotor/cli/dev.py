@@ -9,7 +9,6 @@ import click
 
 from rotor.cli.database import DEV_FOLDER, database_schema, translated
 from rotor.errors import ConfigError
-from rotor.sdk.loop import run_loop
 
 __all__ = ["dev"]
 
@@ -48,6 +47,7 @@ def dev(*, app: str | None, port: int, data: Path, no_reload: bool, serve_urls: 
     if os.name == "nt":
         raise ConfigError("rotor dev does not run on Windows itself: use it in WSL")
     from rotor.dev.app import DevConfig, run
+    from rotor.sdk.loop import run_loop
     from rotor.store.migrate import pending
 
     dsn, schema = os.environ.get("DATABASE_URL") or None, database_schema()

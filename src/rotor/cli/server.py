@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from rotor.cli.database import check_migrated, database_schema, database_url
-from rotor.cli.logs import start_logging
 from rotor.cli.traces import start_tracing
-from rotor.sdk.loop import run_loop
 
 __all__ = ["server"]
 
@@ -37,6 +35,8 @@ def server(*, host: str, port: int, public_url: str | None, allow_outbound: str)
     Example:
       DATABASE_URL=postgresql://rotor@db/rotor rotor server --host 0.0.0.0
     """
+    from rotor.cli.logs import start_logging
+    from rotor.sdk.loop import run_loop
     from rotor.server.server import ServerConfig, run
     from rotor.store.destinations import Destinations
 

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 import click
 
-from rotor.cli.logs import start_logging
 from rotor.cli.traces import flush_traces, start_tracing
 
 __all__ = ["end_process", "worker"]
@@ -54,6 +53,7 @@ def worker(*, app: str, slots: int, name: str | None, grace: timedelta) -> None:
     """
     import asyncio
 
+    from rotor.cli.logs import start_logging
     from rotor.dev.reports import describe
     from rotor.sdk.loading import load_functions
     from rotor.sdk.loop import run_loop

@@ -135,7 +135,7 @@ class Bodies:
                 outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
             finally:
                 del self._running[call]
-            memo = await self._report(call, outcome, attempts, options, round((self._loop.time() - began) * 1_000))
+            memo = await self._report(call, outcome, attempts, options, int((self._loop.time() - began) * 1_000))
         return memo
 
     async def _announce_first(self, call: Call, attempts: int) -> Memo | None:
@@ -228,7 +228,7 @@ class Bodies:
                     id=call.id,
                     index=call.index,
                     attempts=attempts,
-                    elapsed_ms=round((now - began) * 1000),
+                    elapsed_ms=int((now - began) * 1000),
                 )
                 self._calls.outbox.mention(started)
                 self._running[call] = (began, 0)

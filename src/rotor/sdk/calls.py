@@ -295,6 +295,7 @@ class Calls:
     def _answer(self, call: Call) -> Awaitable[Any]:
         call.answer = Answer(self.branches, call.task)
         call.untimed = False
+        self.branches.enter(call.task)
         return call.answer
 
     def _hand(self, call: Call, memo: Memo | None) -> None:
