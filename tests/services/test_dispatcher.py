@@ -129,6 +129,21 @@ async def test_each_function_of_a_worker_has_its_turn(
     await worker.leave()
 
 
+async def test_among_many_functions_a_quiet_one_waits_for_no_busy_one(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "CHUNK", 2)
+    worker = await FakeWorker(workers).connect(hello("busy", *(f"idle-{n}" for n in range(20)), "quiet", slots=4))
+    for _ in range(20):
+        await begin(store, "busy")
+    await begin(store, "quiet")
+    await dispatch(store, workers)
+    await worker.hears("start_run", 4)
+
+    assert Counter(start.function_id for start in worker.all_of("start_run")) == {"busy": 3, "quiet": 1}
+    await worker.leave()
+
+
 async def test_a_worker_that_drains_gets_nothing(store: Store, workers: Workers) -> None:
     worker = await FakeWorker(workers).connect(hello("f"))
     worker.say(Goodbye(), messages.done(uuid4(), "answered, so that what came with it has been taken"))
