@@ -217,13 +217,16 @@ class Records:
         steps.sort(key=lambda item: (item[1].group, item[1].position))
         return [self._memo(key, row) for key, row in steps]
 
-    def news(self, run_id: UUID) -> list[Memo]:
-        """The waits of a held run that came to an end."""
+    def news(self, run_id: UUID, *, everything: bool = False) -> list[Memo]:
+        """The waits of a held run that came to an end, or every step that did."""
         waits = self.waits.get(run_id, {})
         steps = [
             (key, row)
             for key, row in self.steps[run_id].items()
-            if (row.status in ("completed", "failed", "timed_out") and (row.waits_for is not None or row.op == "sleep"))
+            if (
+                row.status in ("completed", "failed", "timed_out")
+                and (everything or row.waits_for is not None or row.op == "sleep")
+            )
             or (row.status == "retrying" and key not in waits)
         ]
         steps.sort(key=lambda item: (item[1].group, item[1].position))

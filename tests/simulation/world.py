@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol, TypeAlias
 
-from msgspec.structs import replace
 from uuid_utils import UUID
 
 from rotor import limits
@@ -27,12 +26,12 @@ from rotor.engine.arrivals import (
     run_of,
 )
 from rotor.engine.batch import Outcome
-from rotor.engine.decision import Notice
 from rotor.engine.effects import CancelChildren, CancelRun
 from rotor.engine.run import StepKey
+from rotor.engine.states import STEP_ENDED
+from rotor.engine.telling import Groups, messages_of
 from rotor.protocol import messages
 from rotor.protocol.messages import (
-    Committed,
     DropRun,
     HolderMessage,
     Memo,
@@ -571,13 +570,23 @@ class World:
         self.settled.extend((arrival, None, None) for arrival in arrivals if isinstance(arrival, SETTLEMENTS))
         news = self._missed(server, arrivals)
         before = self.oracle.before(arrivals)
+        recorded = self._recorded(arrivals)
         outcome = self.records.decide(arrivals)
         self.oracle.decided(arrivals, outcome, before)
         group = self.records.write(outcome)
         self.oracle.written(outcome, before)
         if not dies:
-            self._tell(server, batch, outcome, group, news)
+            self._tell(server, batch, outcome, Groups.of(group, recorded, arrivals), news)
             server.children += [e for e in outcome.effects if isinstance(e, CancelChildren | CancelRun)]
+
+    def _recorded(self, arrivals: Sequence[Arrival]) -> dict[StepKey, int]:
+        """Of the runs of a batch, the steps that have ended, each with the commit that recorded it."""
+        return {
+            key: row.group
+            for run_id in {run_of(arrival) for arrival in arrivals}
+            for key, row in self.records.steps.get(run_id, {}).items()
+            if row.status in STEP_ENDED
+        }
 
     def _missed(self, server: Server, arrivals: Sequence[Arrival]) -> dict[tuple[UUID, UUID], list[Memo]]:
         """What another server has settled of runs of this batch that are held here."""
@@ -592,7 +601,7 @@ class World:
             if told is None:
                 told = server.told.get(row.run.lease_id, {}).get(row.run.id)
             if told is not None and told != row.run.settled:
-                missed[row.run.lease_id, row.run.id] = self.records.news(row.run.id)
+                missed[row.run.lease_id, row.run.id] = self.records.news(row.run.id, everything=told == -1)
         return missed
 
     def _tell(
@@ -600,14 +609,14 @@ class World:
         server: Server,
         batch: Sequence[tuple[Arrival, Invocation | None, Any]],
         outcome: Outcome,
-        group: int,
+        groups: Groups,
         news: dict[tuple[UUID, UUID], list[Memo]],
     ) -> None:
         said: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
         for place in outcome.notices.keys() | news.keys():
             run = outcome.runs.get(place[1])
             settled = run.settled if run is not None else 0
-            said[place] = _messages(str(place[1]), news.get(place), outcome.notices.get(place, []), group, settled)
+            said[place] = messages_of(place[1], news.get(place), outcome.notices.get(place, []), groups, settled)
             self._deliver(server, place[0], said[place])
             if run is None or run.lease_id != place[0]:
                 server.told.get(place[0], {}).pop(place[1], None)
@@ -729,7 +738,7 @@ class World:
                 if row.run.status != "running" or row.run.lease_id is None:
                     continue
                 if row.run.settled != settled:
-                    memos = self.records.news(run_id)
+                    memos = self.records.news(run_id, everything=settled == -1)
                     news = Settled(run_id=str(run_id), memo=memos, settled=row.run.settled)
                     self._deliver(server, row.run.lease_id, [news])
                 if row.run.cancelling:
@@ -946,27 +955,6 @@ class World:
 def is_served(function_id: str, run_id: UUID) -> bool:
     """Whether a run is one of a serve app; the others are workers'."""
     return function_id == "grandchild" or (function_id == "root" and run_id.int % 3 == 0)
-
-
-def _messages(
-    run_id: str, news: list[Memo] | None, notices: Sequence[Notice], group: int, settled: int
-) -> list[HolderMessage]:
-    """Commit numbers first, then what came to an end, then the rest."""
-    said: list[HolderMessage] = []
-    numbers = [notice for notice in notices if isinstance(notice, int)]
-    memos = list(news or ())
-    rest: dict[type, HolderMessage] = {}
-    for notice in notices:
-        if isinstance(notice, Memo):
-            memos.append(replace(notice, group=group))
-        elif not isinstance(notice, int):
-            rest[type(notice)] = notice
-    if numbers:
-        said.append(Committed(run_id=run_id, n=numbers, group=group))
-    if memos or news is not None:
-        said.append(Settled(run_id=run_id, memo=memos, settled=settled))
-    said += rest.values()
-    return said
 
 
 ACTIONS: Final[dict[str, int]] = {

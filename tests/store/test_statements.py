@@ -93,7 +93,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "close_steps": ({"steps_pkey", "waits_pkey", "signals_run"}, (runs, month)),
     "release_signals": ({"signals_pkey"}, (ones, [f"sig{n}" for n in range(BATCH)], month)),
     "read_memos": ({"steps_pkey"}, (runs, zeros)),
-    "read_news": ({"steps_pkey"}, (runs,)),
+    "read_news": ({"steps_pkey"}, (runs, runs)),
     "read_held_news": ({"runs_pkey"}, (runs, zeros)),
     "read_held_runs": ({"runs_held"}, (UUID(int=2),)),
     "read_due_waits": ({"waits_deadline"}, (1_000,)),

@@ -59,6 +59,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     status: StepStatus
     attempts: int
     child_run_id: UUID | None = None
+    group: int = 0
+    """The commit that last changed it; 0: this one."""
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):

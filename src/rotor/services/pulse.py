@@ -14,6 +14,7 @@ from rotor.protocol.messages import CancelRun, Settled
 from rotor.services.loop import Loop
 from rotor.store.changes import PULSE_SECONDS
 from rotor.store.database import Record
+from rotor.store.holders import UNKNOWN
 from rotor.store.steps import memo_of_row
 from rotor.store.store import Store
 
@@ -69,7 +70,9 @@ class Pulse(Loop):
     async def _tell(self, row: Record) -> None:
         run_id, holders = str(row["id"]), self._store.holders
         if row["news"]:
-            memos = [memo_of_row(step) for step in await self._store.database.fetch("read_news", [row["id"]])]
+            came_back = [row["id"]] if holders.told(row["lease_id"], row["id"]) == UNKNOWN else []
+            news = await self._store.database.fetch("read_news", [row["id"]], came_back)
+            memos = [memo_of_row(step) for step in news]
             holders.deliver(row["lease_id"], [Settled(run_id=run_id, memo=memos, settled=row["settled"])])
         if row["cancelling"]:
             holders.deliver(row["lease_id"], [CancelRun(run_id=run_id)])

@@ -15,14 +15,14 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import msgspec
 from uuid_utils.compat import uuid7
 
 from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder
 from rotor.engine.batch import Outcome, decide_batch
-from rotor.engine.decision import Notice
 from rotor.engine.effects import CancelChildren, CancelRun
 from rotor.engine.run import Run
+from rotor.engine.states import STEP_ENDED
+from rotor.engine.telling import Groups, messages_of
 from rotor.protocol.messages import (
     Committed,
     HolderMessage,
@@ -31,7 +31,6 @@ from rotor.protocol.messages import (
     RunCompleted,
     RunFailed,
     RunMessage,
-    Settled,
     StepDone,
     StepFailed,
     StepParked,
@@ -40,7 +39,7 @@ from rotor.protocol.messages import Error as ErrorMessage
 from rotor.store.changes import Changes
 from rotor.store.database import Connection, Database
 from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
-from rotor.store.holders import Holders
+from rotor.store.holders import UNKNOWN, Holders
 from rotor.store.problems import Overloaded
 from rotor.store.progress import Progress, divide, write_progress
 from rotor.store.reading import lock_runs, read_known
@@ -190,9 +189,11 @@ class Committer:
             known = await read_known(connection, runs, arrivals)
             signals = frozenset(known.signals)
             news = await self._news(connection, runs, arrivals)
+            recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
             outcome = decide_batch(runs, known, arrivals, self._random.random)
             written = await write(connection, outcome, signals)
-        told = self._tell(outcome, written.group, news)
+        groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
+        told = self._tell(outcome, groups, news)
         self._nudge(outcome, written)
         return {
             id(arrival): Result(acted, told.get(place, []) if place else [])
@@ -215,20 +216,21 @@ class Committer:
         ]
         if not missed:
             return {}
-        rows = await connection.fetch("read_news", [run_id for _, run_id in missed])
+        came_back = [run_id for lease_id, run_id in missed if self._holders.told(lease_id, run_id) == UNKNOWN]
+        rows = await connection.fetch("read_news", [run_id for _, run_id in missed], came_back)
         news: News = {place: [] for place in missed}
         places = {run_id: (lease_id, run_id) for lease_id, run_id in missed}
         for row in rows:
             news[places[row["run_id"]]].append(memo_of_row(row))
         return news
 
-    def _tell(self, outcome: Outcome, group: int, news: News) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
+    def _tell(self, outcome: Outcome, groups: Groups, news: News) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
         """Tell every holder what it has to know of the batch; return it by (lease, run)."""
         told: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
         for place in outcome.notices.keys() | news.keys():
             run = outcome.runs.get(place[1])
             settled = run.settled if run is not None else 0
-            messages = _messages(str(place[1]), news.get(place), outcome.notices.get(place, []), group, settled)
+            messages = messages_of(place[1], news.get(place), outcome.notices.get(place, []), groups, settled)
             told[place] = messages
             self._holders.deliver(place[0], messages)
             left = run is None or run.lease_id != place[0]
@@ -281,32 +283,6 @@ def _weight(arrival: Arrival) -> int:
         case _:
             payload = 0
     return payload + ARRIVAL_BYTES
-
-
-def _messages(
-    run_id: str, news: list[Memo] | None, notices: Sequence[Notice], group: int, settled: int
-) -> list[HolderMessage]:
-    """Commit numbers first, then what came to an end, then the rest: one message of each kind a run.
-
-    `news` that are empty are told all the same: the holder then knows how many waits have settled.
-    """
-    messages: list[HolderMessage] = []
-    numbers: list[int] = []
-    memos = list(news or ())
-    rest: dict[type, HolderMessage] = {}
-    for notice in notices:
-        if isinstance(notice, int):
-            numbers.append(notice)
-        elif isinstance(notice, Memo):
-            memos.append(msgspec.structs.replace(notice, group=group))
-        else:
-            rest[type(notice)] = notice
-    if numbers:
-        messages.append(Committed(run_id=run_id, n=numbers, group=group))
-    if memos or news is not None:
-        messages.append(Settled(run_id=run_id, memo=memos, settled=settled))
-    messages += rest.values()
-    return messages
 
 
 def _refused(message: RunMessage, error: BaseException) -> Refused:

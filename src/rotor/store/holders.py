@@ -7,11 +7,15 @@ message.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 from uuid import UUID
 
 from rotor.protocol.messages import HolderMessage, Settled, StartRun
 
-__all__ = ["Holders"]
+__all__ = ["UNKNOWN", "Holders"]
+
+UNKNOWN: Final = -1
+"""Stands for what a holder that has come back was told before."""
 
 Deliver = Callable[[Sequence[HolderMessage]], None]
 
@@ -24,7 +28,7 @@ class _Held:
     def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
         self.run_id = run_id
         self.told = told
-        """How many of its settled waits the holder knows of; -1: nobody knows."""
+        """How many of its settled waits the holder knows of, or `UNKNOWN`."""
         self.quiet = quiet
         """It has no open wait and no counted loss, so nobody but its holder has anything to do with it."""
 
@@ -111,7 +115,7 @@ class Holders:
 
     def expect(self, lease_id: UUID, run_id: UUID) -> None:
         """The holder came back with this run; what it has been told of it is not known."""
-        self._holders[lease_id].runs[str(run_id)] = _Held(run_id, -1, quiet=False)
+        self._holders[lease_id].runs[str(run_id)] = _Held(run_id, UNKNOWN, quiet=False)
 
     def held_by(self, lease_id: UUID) -> int:
         """How many runs a holder has."""

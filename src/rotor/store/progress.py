@@ -87,10 +87,10 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder], hol
     )
     assert row is not None
     ended = frozenset(row["ended"] or ())
-    stand = row["standing"] == len(results)
-    if stand and len(ended) == len(ends):
+    written = row["written"] == len(results)
+    if written and len(ended) == len(ends):
         return Progress(row["number"], ended, list(arrivals), [])
-    fates = [arrival.run_id in ended or (stand and type(arrival.message) is StepDone) for arrival in arrivals]
+    fates = [arrival.run_id in ended or (written and type(arrival.message) is StepDone) for arrival in arrivals]
     return Progress(
         row["number"],
         ended,

@@ -127,7 +127,7 @@ async def _read_steps(connection: Connection, keys: set[StepKey], known: Known) 
     )
     for row in rows:
         key = StepKey(row["run_id"], row["id"], row["index"])
-        known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"])
+        known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"], row["settled_group"])
         if row["parked"]:
             known.waits[key] = Wait(row["topic"], row["due"])
 

@@ -42,6 +42,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "read_open_children",
             "put_steps",
             "put_progress",
+            "read_step_groups",
             "drop_waits",
             "update_runs",
             "close_steps",

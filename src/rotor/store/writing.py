@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from rotor import limits
 from rotor.engine.batch import Outcome
-from rotor.engine.effects import DropWait, Emit, PutSignal, PutStep, PutWait, ReleaseSignal, StartChild
+from rotor.engine.effects import DropWait, Emit, PutSignal, PutWait, ReleaseSignal, StartChild
+from rotor.engine.run import StepKey
 from rotor.protocol import json
 from rotor.store.database import Connection
 from rotor.store.group_commit import TryAgain
@@ -22,6 +24,8 @@ class Written:
     """What a write has to tell: the commit's number, and what may be due because of it."""
 
     group: int = 0
+    recorded: Mapping[StepKey, int] = MappingProxyType({})
+    """Of steps that had ended before: the commits that recorded them."""
     deadline_seconds: float | None = None
     """How far away the nearest new deadline is."""
     looks: bool = False
@@ -35,7 +39,7 @@ async def write(connection: Connection, outcome: Outcome, signals_known: frozens
     """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided."""
     written = Written()
     if outcome.steps:
-        written.group = await _put_steps(connection, outcome, list(outcome.steps.values()))
+        await _put_steps(connection, outcome, written)
     if outcome.effects:
         await _write_waits(connection, outcome, written)
         await _write_signals(connection, outcome, signals_known)
@@ -55,9 +59,10 @@ def _of(outcome: Outcome, kind: type[E]) -> list[E]:
     return [effect for effect in outcome.effects if isinstance(effect, kind)]
 
 
-async def _put_steps(connection: Connection, outcome: Outcome, puts: Sequence[PutStep]) -> int:
+async def _put_steps(connection: Connection, outcome: Outcome, written: Written) -> None:
+    puts = list(outcome.steps.values())
     workspace_ids = [outcome.runs[put.key.run_id].workspace_id for put in puts]
-    group: int = await connection.fetchval(
+    row = await connection.fetchrow(
         "put_steps",
         [put.key.run_id for put in puts],
         [put.key.id for put in puts],
@@ -74,7 +79,18 @@ async def _put_steps(connection: Connection, outcome: Outcome, puts: Sequence[Pu
         [put.until for put in puts],
         [put.elapsed_ms for put in puts],
     )
-    return group
+    assert row is not None
+    written.group = row["number"]
+    if row["written"] < len(puts):
+        keys = list(outcome.steps)
+        found = await connection.fetch(
+            "read_step_groups",
+            [key.run_id for key in keys],
+            [key.id for key in keys],
+            [key.index for key in keys],
+            written.group,
+        )
+        written.recorded = {StepKey(one["run_id"], one["id"], one["index"]): one["settled_group"] for one in found}
 
 
 async def _write_waits(connection: Connection, outcome: Outcome, written: Written) -> None:

@@ -1,7 +1,7 @@
 -- The committer, for runs that nobody but their holder has anything to do with: results of steps and ends of runs, as far as
 -- the holder's lease stands and nobody has asked for cancellation. Primary key look-ups and upserts; a step that has ended is
 -- left as it is. A lease's row is held FOR SHARE to the commit: whoever takes its runs away marks it taken first, and waits.
--- Returns the commit's number, how many of the results stood, and the runs that ended.
+-- Returns the commit's number, how many results it wrote, and the runs that ended.
 WITH held AS MATERIALIZED (
     SELECT leases.id, given.place
     FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS given (id, connection, place)
@@ -26,6 +26,7 @@ WITH held AS MATERIALIZED (
     SET status = excluded.status, attempts = greatest(excluded.attempts, steps.attempts), output = excluded.output,
         error = NULL, ended_at = excluded.ended_at, settled_group = excluded.settled_group, position = excluded.position
     WHERE steps.ended_at IS NULL
+    RETURNING run_id
 ), ended AS (
     UPDATE runs
     SET status = 'completed', lease_id = NULL, output = new.output, ended_at = batch.now, changed_group = batch.number
@@ -35,5 +36,5 @@ WITH held AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM steps WHERE steps.run_id = new.id AND steps.ended_at IS NULL)
     RETURNING runs.id
 )
-SELECT number, (SELECT count(*) FROM standing) AS standing, (SELECT array_agg(id) FROM ended) AS ended
+SELECT number, (SELECT count(*) FROM put) AS written, (SELECT array_agg(id) FROM ended) AS ended
 FROM batch

@@ -1,5 +1,5 @@
 -- The committer: the rows of a batch's steps, under the runs' locks. Primary key upserts; a step that has ended is left
--- as it is. Returns the number of the commit.
+-- as it is. Returns the number of the commit, and how many rows it wrote.
 WITH batch AS MATERIALIZED (
     SELECT nextval('commit_group') AS number
 ), put AS (
@@ -24,5 +24,6 @@ WITH batch AS MATERIALIZED (
         deadline = coalesce(excluded.deadline, steps.deadline), ended_at = excluded.ended_at,
         settled_group = excluded.settled_group, position = excluded.position
     WHERE steps.ended_at IS NULL
+    RETURNING run_id
 )
-SELECT number FROM batch
+SELECT number, (SELECT count(*) FROM put) AS written FROM batch
