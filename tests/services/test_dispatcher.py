@@ -13,6 +13,7 @@ from rotor.protocol.messages import Goodbye
 from rotor.services import dispatcher
 from rotor.services.dispatcher import Dispatcher
 from rotor.services.workers import Workers
+from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
 from rotor.store.store import Store
 from tests import messages
@@ -177,6 +178,30 @@ async def test_what_was_claimed_for_a_connection_that_is_gone_goes_to_another_wo
 
     assert given(again) == [str(run_id)]
     assert (await run_row(store.database, run_id))["losses"] == 0
+    await again.leave()
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_worker_that_is_still_being_welcomed_is_given_nothing_that_the_welcome_takes_back(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    lease_id = (await worker.hears("welcome")).lease_id if comes_back else None
+    await worker.leave()
+    run_id = await begin(store, "f")
+    held_runs = leases.held_runs
+
+    async def dispatch_first(*arguments: Any) -> Any:
+        await dispatch(store, workers)
+        return await held_runs(*arguments)
+
+    monkeypatch.setattr(leases, "held_runs", dispatch_first)
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
+    await dispatch(store, workers)
+    again.say(messages.done(str(run_id), "a"))
+    await again.hears("committed")
+
+    assert given(again) == [str(run_id)]
     await again.leave()
 
 

@@ -567,7 +567,7 @@ class World:
             batch.append(server.queue.popleft())
         self.duplicates.extend((arrival, None, None) for arrival, app, _ in batch if app is not None)
         arrivals = [arrival for arrival, _, _ in batch]
-        self.settled.extend((arrival, None, None) for arrival in arrivals if isinstance(arrival, SETTLEMENTS))
+        self.settled.extend((arrival, None, None) for arrival in arrivals if is_repeatable(arrival))
         news = self._missed(server, arrivals)
         before = self.oracle.before(arrivals)
         recorded = self._recorded(arrivals)
@@ -938,7 +938,7 @@ class World:
     def _repeat(self, pick: int) -> None:
         """What a loop had seen to be due is submitted twice, perhaps long after."""
         queue = self.servers[pick % SERVERS].queue
-        settlements = [entry for entry in queue if isinstance(entry[0], SETTLEMENTS)] + list(self.settled)
+        settlements = [entry for entry in queue if is_repeatable(entry[0])] + list(self.settled)
         if settlements:
             self.faults += 1
             self.servers[(pick >> 1) % SERVERS].queue.append(settlements[(pick >> 2) % len(settlements)])
@@ -950,6 +950,16 @@ class World:
         if keys:
             self.faults += 1
             self._queue(pick, DeadlineReached(keys[(pick >> 1) % len(keys)]))
+
+
+def is_repeatable(arrival: Arrival) -> bool:
+    """Whether a loop submits it, which may see the same thing twice.
+
+    What a worker that comes back has no more is submitted as it is welcomed, and it is given nothing before that is
+    written.
+    """
+    welcome = isinstance(arrival, HolderLost) and arrival.unreached_seconds is not None
+    return isinstance(arrival, SETTLEMENTS) and not welcome
 
 
 def is_served(function_id: str, run_id: UUID) -> bool:

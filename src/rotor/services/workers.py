@@ -70,6 +70,8 @@ class WorkerConnection:
         self.slots = hello.slots
         self.heard_at = time.monotonic()
         self.draining = False
+        self.welcomed = False
+        """What it holds and what its lease holds are the same, so that it can be given more."""
         self._store = store
         self._socket = socket
         self._outbox: list[ServerMessage] = []
@@ -79,7 +81,9 @@ class WorkerConnection:
 
     @property
     def free_slots(self) -> int:
-        return 0 if self.draining else max(self.slots - self._store.holders.held_by(self.lease_id), 0)
+        if self.draining or not self.welcomed:
+            return 0
+        return max(self.slots - self._store.holders.held_by(self.lease_id), 0)
 
     def deliver(self, messages: Sequence[ServerMessage]) -> None:
         """Queue messages for the worker: they leave together. One that does not read them is cut off."""
@@ -217,6 +221,7 @@ class Workers:
         except BaseException:
             await self._left(connection)
             raise
+        connection.welcomed = True
         store.changes.queued.set()
         return connection
 
