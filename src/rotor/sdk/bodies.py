@@ -15,6 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from time import perf_counter
 from types import FunctionType
 from typing import Any, Final
 
@@ -127,15 +128,15 @@ class Bodies:
                 return refused
             calls.move(call, "running")
             call.attempts = attempts
-            began = self._loop.time()
-            self._running[call] = (began, attempts)
+            self._running[call] = (self._loop.time(), attempts)
             if self._announcer is None:
                 self._announce_later(SHOWN_AFTER_SECONDS)
+            began = perf_counter()  # a loop's own time may be that of its last turn: too early by milliseconds
             try:
                 outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
             finally:
                 del self._running[call]
-            memo = await self._report(call, outcome, attempts, options, int((self._loop.time() - began) * 1_000))
+            memo = await self._report(call, outcome, attempts, options, int((perf_counter() - began) * 1_000))
         return memo
 
     async def _announce_first(self, call: Call, attempts: int) -> Memo | None:
