@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -171,3 +173,50 @@ async def test_a_result_without_a_json_form_fails_the_step_at_once() -> None:
     failed = server.sent[0]
     assert isinstance(failed, StepFailed)
     assert not failed.retriable
+
+
+async def twice(value: int) -> int:
+    return 2 * value
+
+
+async def test_a_session_that_has_ended_is_freed_at_once() -> None:
+    async def body(ctx: Context[Any]) -> None:
+        await ctx.step.run("a", twice, 1)
+        await ctx.step.sleep("nap", "1h")
+
+    server = FakeServer(workflow(body))
+    await server.run()
+    server.settle("nap")
+    gc.collect()
+    gc.disable()
+    try:
+        assert await server.run() == "completed"
+        ended = weakref.ref(server.session)
+        server.session = None
+        await asyncio.sleep(0)
+        assert ended() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("wait", [asyncio.gather, asyncio.shield], ids=["gather", "shield"])
+@pytest.mark.parametrize("depth", [1, 3, 5])
+@pytest.mark.parametrize("hops", [0, 1, 3])
+async def test_a_branch_that_parks_does_not_park_what_is_about_to_go_on(wait: Any, depth: int, hops: int) -> None:
+    async def other(ctx: Context[Any]) -> None:
+        await ctx.step.run("b", twice, 1)
+        for _ in range(hops):
+            await asyncio.sleep(0)
+        await ctx.step.sleep("nap", "1h")
+
+    async def body(ctx: Context[Any]) -> str:
+        napping = asyncio.create_task(other(ctx))
+        waited: Any = asyncio.create_task(ctx.step.run("a", twice, 1))
+        for _ in range(depth):
+            waited = wait(waited)
+        await waited
+        napping.cancel()
+        return "done"
+
+    server = FakeServer(workflow(body))
+    assert await server.run() == "completed"

@@ -227,6 +227,10 @@ class Calls:
     def seal(self) -> None:
         self.sealed = self.frozen = True
 
+    def detach(self) -> None:
+        """The session has ended, and is told nothing more."""
+        self._on_change = _nothing
+
     def fail_lost(self) -> None:
         """The body has nothing to wait for but steps that an earlier version of it gave up: say so."""
         for call in [call for call in self.pending.values() if call.stage == "lost"]:
@@ -331,3 +335,7 @@ class Calls:
     def _note_progress(self) -> None:
         if self.replaying and not self._memos and not self.order:
             self.replaying = False
+
+
+def _nothing() -> None:
+    """Stands for the call-back of a session that has ended."""

@@ -16,7 +16,7 @@ YOUNG_OBJECTS: Final = 20_000
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` to its end, in a process that is Rotor's alone."""
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+    gc.set_threshold(YOUNG_OBJECTS, 10, 5)
     try:
         import uvloop  # noqa: PLC0415 - optional, and slow to import
     except ImportError:

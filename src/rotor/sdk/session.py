@@ -349,6 +349,9 @@ class Session:
         if self.on_state_change is not None:
             with no_place():
                 self.on_state_change(self)
+        if state == "ended":
+            self._ending = None
+            self._calls.detach()
 
     def _end_stay(self) -> None:
         if self.state == "ended" and self._ending is not None:

@@ -51,14 +51,16 @@ class Watch:
         self._threads = threads
 
     def stop(self) -> None:
+        """Look no more, and let go of the session: what has ended is then freed at once."""
         self._calls = None
+        self._on_parked = _nothing
         for handle in (self._soon, self._later):
             if handle is not None:
                 handle.cancel()
 
     def stir(self) -> None:
-        """The body has moved."""
-        self._turns = 0
+        """The body has moved. Wake-ups that are on their way keep their time to arrive."""
+        self._turns = min(self._turns, 0)
         self._again_seconds = AGAIN_SECONDS[0]
         self.look_soon()
 
@@ -162,3 +164,7 @@ def _alone(calls: Calls, threads: HandlerThreads | None) -> bool:
     """Whether the body is one task or thread, inside a call: nobody is left to wake."""
     waiting = 0 if threads is None else 1  # the task that waits for the handler's thread
     return len(calls.branches.live) == waiting + 1 and len(calls.branches.loose) == waiting
+
+
+def _nothing() -> None:
+    """Stands for the call-back of a session that has ended."""

@@ -61,7 +61,8 @@ class Dispatcher(Loop):
         if len(claimed) < count:
             hungry.discard(connection.lease_id)
             return False
-        hungry.add(connection.lease_id)
+        if connection.lease_id in self._store.holders:  # it may have left meanwhile
+            hungry.add(connection.lease_id)
         return connection.free_slots > 0
 
     async def _invoke(self) -> bool:

@@ -5,7 +5,7 @@
 -- sees what was claimed for its old connection. A run notes the version of its holder's code where that is another one ($6: how
 -- many at most).
 WITH held AS MATERIALIZED (
-    SELECT id, version FROM leases WHERE id = $2 AND connection = $5 AND expires_at > rotor_now() FOR SHARE
+    SELECT id, version FROM leases WHERE id = $2 AND connection = $5 AND expires_at > rotor_now() AND taken_at IS NULL FOR SHARE
 ), wanted AS MATERIALIZED (
     SELECT functions.id AS function_id
     FROM unnest($3::text[]) WITH ORDINALITY AS given (id, place)
