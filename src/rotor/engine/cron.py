@@ -9,7 +9,8 @@ time zone it is read in UTC. Where a zone's clock changes, the rules are those o
 - A schedule whose minute or hour field starts with a star (`*/15 * * * *`, `0 * * * *`) counts real time: it fires in
   both occurrences of an hour that the clock repeats, and not at all in one that the clock skips.
 
-Where the day of month and the day of week are both restricted, either suffices, as in every cron.
+Where the day of month and the day of week are both restricted, either suffices, as in every cron; where one of them
+begins with a star (`*/2`), both must hold.
 """
 
 from __future__ import annotations
