@@ -172,3 +172,9 @@ def test_one_minute_of_every_hour_fires_once_where_a_clock_repeats_half_an_hour_
         instant(f"2026-04-04T{at}") for at in ("14:30", "16:00")
     ]
     assert list(islice(ours("*/30 * * * *", zone, after), 5)) == promised("*/30 * * * *", zone, after)
+
+
+def test_every_half_hour_of_a_given_hour_misses_its_first_fire_right_after_a_clock_repeats_half_an_hour() -> None:
+    zone, after = "Australia/Lord_Howe", instant("2026-04-04T14:00")
+    assert promised("*/30 2 * * *", zone, after)[:2] == [instant("2026-04-04T15:30"), instant("2026-04-04T16:00")]
+    assert next(ours("*/30 2 * * *", zone, after)) == instant("2026-04-04T16:00")
