@@ -11,14 +11,16 @@ from pathlib import Path
 from benchmarks.harness.figures import WrongError
 from benchmarks.harness.programs import ROOT
 
-__all__ = ["DBOS", "RESTATE", "python_environment", "restate_server"]
+__all__ = ["ABSURD", "DBOS", "RESTATE", "python_environment", "restate_server"]
 
 FOLDER = ROOT / ".peers"
 RESTATE = "1.7.12"
 DBOS = "3.4.0"
+ABSURD = "0.5.1"
 PACKAGES = {
     "restate": ("restate-sdk==1.3.0", "hypercorn==0.18.0"),
     "dbos": (f"dbos=={DBOS}",),
+    "absurd": (f"absurd-sdk=={ABSURD}", f"absurdctl=={ABSURD}", "psycopg[binary]==3.3.9"),
 }
 
 

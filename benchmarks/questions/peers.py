@@ -1,4 +1,4 @@
-"""The same work in Restate and in DBOS, on this machine and in the same minute: how many times faster is Rotor?"""
+"""The same work in Restate, Absurd and DBOS, on this machine and in the same minute: how many times faster is Rotor?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import asyncpg
 from benchmarks.harness.figures import Figure, milliseconds, spread
 from benchmarks.harness.stage import Stage
 from benchmarks.peers import restate
-from benchmarks.peers.environments import DBOS, RESTATE, python_environment
+from benchmarks.peers.environments import ABSURD, DBOS, RESTATE, python_environment
 from benchmarks.questions import one_run, sequential_steps
 
 TIMES = 3
@@ -31,7 +31,8 @@ async def ask(stage: Stage) -> list[Figure]:
         f"Restate {RESTATE}": await restate.measure(
             stage, runs=stage.size(sequential_steps.RUNS), single_runs=SINGLE_RUNS, **sizes
         ),
-        f"DBOS {DBOS}": await dbos(stage, stage.size(DBOS_RUNS)),
+        f"Absurd {ABSURD}": await on_same_postgres(stage, "absurd", stage.size(sequential_steps.RUNS)),
+        f"DBOS {DBOS}": await on_same_postgres(stage, "dbos", stage.size(DBOS_RUNS)),
     }
     figures = [figure for name, measured in found.items() for figure in of_peer(name, measured)]
     fastest = max(statistics.median(measured["rates"]) for measured in found.values())
@@ -61,26 +62,26 @@ def of_peer(name: str, measured: dict[str, list[float]]) -> list[Figure]:
     ]
 
 
-async def dbos(stage: Stage, runs: int) -> dict[str, list[float]]:
-    """On the same Postgres, in a database of its own."""
-    python = await python_environment("dbos")
-    await stage.rows.execute("CREATE DATABASE dbos")
+async def on_same_postgres(stage: Stage, peer: str, runs: int) -> dict[str, list[float]]:
+    """A peer that runs in its caller's process, in a database of its own."""
+    python = await python_environment(peer)
+    await stage.rows.execute(f"CREATE DATABASE {peer}")
     assert stage.postgres.process is not None
     arguments = [stage.postgres.process.process_id, runs, sequential_steps.STEPS, TIMES, SINGLE_RUNS, one_run.STEPS]
-    command = [str(python), "-m", "benchmarks.peers.dbos_app", stage.dsn.replace("/postgres?", "/dbos?")]
+    command = [str(python), "-m", f"benchmarks.peers.{peer}_app", stage.dsn.replace("/postgres?", f"/{peer}?")]
     try:
-        program = stage.program("dbos", [*command, *map(str, arguments)])
+        program = stage.program(peer, [*command, *map(str, arguments)])
         await program.ends()
     finally:
-        await drop_database(stage)
+        await drop_database(stage, peer)
     measured: dict[str, list[float]] = json.loads(program.said.splitlines()[-1])
     return measured
 
 
-async def drop_database(stage: Stage) -> None:
+async def drop_database(stage: Stage, name: str) -> None:
     while True:
         try:
-            await stage.rows.execute("DROP DATABASE IF EXISTS dbos WITH (FORCE)")
+            await stage.rows.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         except asyncpg.ObjectInUseError:
             await asyncio.sleep(0.1)
         else:
