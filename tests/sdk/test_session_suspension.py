@@ -226,6 +226,23 @@ async def test_a_cancelled_run_finishes_the_step_in_flight_and_starts_no_other()
     assert [type(message) for message in server.sent] == [StepDone, RunCancelled]
 
 
+async def test_a_run_that_is_being_cancelled_is_given_back_by_a_worker_that_stops_and_nothing_of_it_is_left() -> None:
+    async def body(ctx: Body) -> None:
+        await ctx.step.run("last", echo, "x")
+
+    server = FakeServer(workflow(body))
+    server.paused = True
+    session = server.start()
+    await server.until(lambda: bool(server.sent))
+    before = asyncio.all_tasks()
+    server.cancel()
+    await server.until(lambda: asyncio.all_tasks() > before)
+    await session.release()
+    await server.until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    await server.until(lambda: len(server.sent) > 1)
+    assert [type(message) for message in server.sent] == [StepDone, RunReleased]
+
+
 async def test_a_parking_run_can_be_cancelled() -> None:
     async def body(ctx: Body) -> None:
         await ctx.step.sleep("nap", "1h")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -417,3 +418,34 @@ async def test_a_step_that_was_given_up_and_is_waited_for_now_raises() -> None:
     assert server.error is not None
     assert server.error.name == StepError.__name__
     assert "given up" in server.error.message
+
+
+async def test_what_follows_a_step_that_was_given_up_is_handed_out_after_it_on_every_replay() -> None:
+    give_up = True
+
+    async def two_steps(ctx: Body) -> str:
+        await ctx.step.run("first", echo, "first")
+        return await ctx.step.run("same", echo, "of two steps")
+
+    async def body(ctx: Body) -> list[str]:
+        nap = asyncio.create_task(ctx.step.sleep("nap", "1h"))
+        if give_up:
+            await asyncio.sleep(0)
+            nap.cancel()
+            await ctx.step.sleep("old", "1h")
+        with suppress(StepError):
+            await nap
+        got = await asyncio.gather(two_steps(ctx), ctx.step.run("same", echo, "of one step"))
+        await ctx.step.sleep("last", "1h")
+        return got
+
+    server = FakeServer(workflow(body))
+    assert await server.run() == "waiting"
+    await server.lose()
+    server.settle("old")
+    give_up = False
+    assert await server.run() == "waiting"
+    await server.lose()
+    server.settle("last")
+    assert await server.run() == "completed"
+    assert server.output == ["of two steps", "of one step"]

@@ -67,6 +67,11 @@ def signal_name(signal: str, run_id: str) -> str:
     return f"own-{run_id}" if signal == "own" else signal
 
 
+def _given_up(call: Call) -> Memo:
+    error = Error(name="StepCancelledError", message="given up before")
+    return Memo(id=call.op.id, index=call.index, op=call.op.op, status="failed", error=error)
+
+
 class Call:
     """One use of a step."""
 
@@ -305,6 +310,10 @@ class ModelSession:
                 if not self.cancelling:
                     self._finally(RunCompleted, output=encode(self._root.value))
                     return
+            elif not self.cancelling and self._lost:
+                for call in self._lost:
+                    self._hand(_given_up(call))
+                continue
             elif self._order and not self.cancelling:
                 for memo in self._order.release():
                     self._hand(memo)
@@ -314,14 +323,20 @@ class ModelSession:
                     self._leave()
                     self._finally(RunCancelled)
                 return
-            stages = {call.stage for call in self.pending.values()}
-            if self.state != "running" or self.busy or not stages & {"waiting", "lost"}:
-                return
-            if "waiting" in stages:
+            if self.state == "running" and not self.busy and self._waits:
                 self._parked = self._send(RunParked, settled=self.settled, kept=self._keep)
                 self._move("parking")
-                return
-            self._fail_lost()
+            return
+
+    @property
+    def _waits(self) -> bool:
+        return any(call.stage == "waiting" for call in self.pending.values())
+
+    @property
+    def _lost(self) -> list[Call]:
+        """What was given up before, where nothing else is waited for."""
+        calls = [self.pending[key] for key in sorted(self.pending)]
+        return calls if all(call.stage == "lost" for call in calls) else []
 
     def _join(self) -> None:
         """Forks whose branches are through go on."""
@@ -450,11 +465,6 @@ class ModelSession:
             self._count_down(call)
             call.stage = "gated"
             self._open(call, memo)
-
-    def _fail_lost(self) -> None:
-        error = Error(name="StepCancelledError", message="given up before")
-        for call in list(self.pending.values()):
-            self._settle(Memo(id=call.op.id, index=call.index, op=call.op.op, status="failed", error=error), 0)
 
     # --- sending
 

@@ -776,7 +776,7 @@ class World:
                 parent = records.runs[run.parent.run_id].run
                 step = records.steps[run.parent.run_id].get(run.parent)
                 given_up = step is not None and step.status in ("timed_out", "cancelled") and not parent.ended
-                if parent.status == "cancelled" or given_up:
+                if parent.cancelling or given_up:
                     orphans.append(run.id)
         return orphans
 

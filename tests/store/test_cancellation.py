@@ -190,6 +190,20 @@ async def test_children_whose_server_died_before_it_could_cancel_them_are_found(
     assert await statuses(store, runs) == ["cancelled"] * 3
 
 
+async def test_children_are_found_while_their_parent_has_still_a_step_in_flight(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    await holder.say(messages.invokes(run_id, "sub", "child"))
+    child = await value(store.database, "SELECT id FROM runs WHERE parent_run_id = $1", UUID(run_id))
+    dies_after_each_commit(monkeypatch)
+    await cancel(store, 1, UUID(run_id))
+    await rescue(store)
+
+    assert await statuses(store, [run_id, child]) == ["running", "cancelled"]
+
+
 @pytest.mark.parametrize("how", ["times out", "is given up"])
 async def test_the_child_of_a_step_that_waits_no_longer_is_cancelled(
     store: Store, monkeypatch: pytest.MonkeyPatch, how: str

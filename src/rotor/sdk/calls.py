@@ -231,15 +231,26 @@ class Calls:
         """The session has ended, and is told nothing more."""
         self._on_change = _nothing
 
+    @property
+    def only_lost(self) -> bool:
+        """Whether all that the body waits for are steps that it, or an earlier version of it, has given up.
+
+        This heeds nothing but what the body has asked for, so it is told at the same point of every replay, however
+        much has been recorded after it.
+        """
+        return self.admitting and 0 < self.counts["lost"] == len(self.pending)
+
     def fail_lost(self) -> None:
-        """The body has nothing to wait for but steps that an earlier version of it gave up: say so."""
-        for call in [call for call in self.pending.values() if call.stage == "lost"]:
+        """Say so to whoever waits for these steps: nothing else is to come."""
+        lost = sorted(self.pending.values(), key=lambda call: call.key)
+        for call in lost[:1] if self._one_by_one else lost:
             error = Error(
                 name="StepCancelledError",
                 message=f"step {call.id!r} was given up when this run came here before, and is waited for now: "
                 "the code has changed, or did not do the same again",
             )
-            self._settle(Memo(id=call.id, index=call.index, op=call.op, status="failed", error=error), 0)
+            self.move(call, "ended")
+            self._hand(call, Memo(id=call.id, index=call.index, op=call.op, status="failed", error=error))
 
     # --- within
 

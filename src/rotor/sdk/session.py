@@ -163,6 +163,7 @@ class Session:
     def seal(self) -> None:
         """From now on nothing that the body does is recorded."""
         self._calls.seal()
+        self._changed_drain()
 
     async def close(self) -> None:
         """Unwind the body without effect: nothing of it is sent, no body of a step runs."""
@@ -218,7 +219,7 @@ class Session:
             self._send_final(kind, **fields)
 
     async def _unwind(self) -> None:
-        self._calls.seal()
+        self.seal()
         self._watch.stop()
         self._bodies.stop()
         if self._threads is not None:
@@ -305,16 +306,18 @@ class Session:
 
     async def _finish_cancelling(self) -> None:
         await self._drain(acknowledged=True)
-        await self._unwind()
-        self._send_final(RunCancelled)
+        if not self._calls.sealed:  # else the session was closed meanwhile
+            await self._unwind()
+            self._send_final(RunCancelled)
 
     async def _drain(self, *, acknowledged: bool, timeout_seconds: float | None = None) -> None:
-        """Return when no body of a step runs; `acknowledged`: and the outcome of each is durable."""
+        """Return when no body of a step runs; `acknowledged`: and the outcome of each is durable. Or when the body is
+        unwound, after which nothing of it will be."""
         counts = self._calls.counts
-        self._drained = asyncio.Event()
+        self._drained = self._drained or asyncio.Event()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while counts["running"] or (acknowledged and counts["sent"]):
+                while not self._calls.sealed and (counts["running"] or (acknowledged and counts["sent"])):
                     self._drained.clear()
                     await self._drained.wait()
         except TimeoutError:

@@ -3,7 +3,8 @@
 *Calm* means that no branch can go on by itself. The next complete group of results is handed out once the body has been
 calm for a few turns of the loop: a task that ended still has to wake those that wait for it, one turn a link. A group
 that is not complete is handed out when no branch waits for anything outside (it may still be on its way to ask), or
-when that has taken too long.
+when that has taken too long. Steps that were given up before fail once the body waits for nothing else, and before
+anything more is handed out: no commit records that, so it must not depend on what has been recorded since.
 
 Nothing tells when a branch that waits for ordinary I/O has moved on, so while something is left to do the watch looks
 again after a while.
@@ -88,7 +89,7 @@ class Watch:
         calls = self._calls
         if calls is None or calls.frozen:
             return
-        if not calls.order and not self._may_park(calls):
+        if not calls.order and not calls.only_lost and not self._may_park(calls):
             self._busy_since = None
         elif self._is_at_rest(calls) or self._is_overdue("_busy_since", BUSY_SECONDS):
             self._turns += 1
@@ -110,13 +111,13 @@ class Watch:
     def _look_at_rest(self, calls: Calls) -> None:
         if self._turns > 0 and self._may_park(calls) and self._blocked(calls, within_calls=True):
             self._stop_looking()
-            if calls.counts["waiting"]:
-                self._on_parked()
-            else:
-                calls.fail_lost()
-                self.look_soon()
+            self._on_parked()
         elif self._turns < CALM_TURNS and not _alone(calls, self._threads):
             self.look_soon()
+        elif calls.only_lost and self._blocked(calls, within_calls=True):
+            self._stop_looking()
+            calls.fail_lost()
+            self.stir()
         elif calls.order and self._may_release(calls):
             self._stop_looking()
             calls.release()
@@ -125,8 +126,7 @@ class Watch:
             self.look_later()
 
     def _may_park(self, calls: Calls) -> bool:
-        waits = calls.counts["waiting"] + calls.counts["lost"]
-        return waits > 0 and calls.admitting and not calls.order and not calls.busy
+        return calls.counts["waiting"] > 0 and calls.admitting and not calls.order and not calls.busy
 
     def _may_release(self, calls: Calls) -> bool:
         if calls.order.complete:
