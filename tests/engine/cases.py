@@ -57,9 +57,17 @@ def around(
     )
 
 
-def says(message: RunMessage, *, lease_id: UUID = LEASE, workspace_id: int = 1, can_go_on: bool = True) -> FromHolder:
+def says(
+    message: RunMessage,
+    *,
+    lease_id: UUID = LEASE,
+    workspace_id: int = 1,
+    can_go_on: bool = True,
+    connection: int | None = None,
+) -> FromHolder:
     """The holder of a lease sends `message`."""
-    return FromHolder(UUID(message.run_id), workspace_id, lease_id, message, FRESH, can_go_on)
+    run_id = UUID(message.run_id)
+    return FromHolder(run_id, workspace_id, lease_id, message, FRESH, can_go_on, connection=connection)
 
 
 def decide(run: Run | list[Run], *arrivals: Arrival | RunMessage, known: Known | None = None) -> Outcome:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from rotor.engine.arrivals import Cancelled, DeadlineReached, HolderLost
+from rotor.engine.arrivals import Cancelled, DeadlineReached, FromHolder, HolderLost
 from rotor.engine.effects import DropWait, PutWait
 from rotor.engine.run import Known, Run, Step, StepKey, Wait
 from rotor.protocol.messages import DropRun, Memo, RunMessage
@@ -99,6 +99,29 @@ def test_a_run_that_was_lost_in_the_batch_hears_no_more_of_its_holder() -> None:
     outcome = decide(held(), HolderLost(RUN, LEASE), messages.done(RUN, "late"))
 
     assert not outcome.steps
+    assert [type(notice) for notice in told(outcome)] == [DropRun]
+
+
+@pytest.mark.parametrize(
+    "arrival",
+    [
+        says(messages.done(RUN, "a"), connection=1),
+        says(messages.released(RUN), connection=1),
+        HolderLost(RUN, LEASE, unreached_seconds=0, connection=1),
+    ],
+    ids=["a result", "a release", "a loss"],
+)
+def test_what_comes_by_an_earlier_connection_of_the_holder_is_past(arrival: FromHolder | HolderLost) -> None:
+    for connection in (2, None):  # it has come back, or its lease was taken
+        outcome = decide(held(connection=connection), arrival)
+        assert (outcome.acted, outcome.changed, outcome.steps, told(outcome)) == ([False], set(), {}, [])
+
+    assert decide(held(connection=1), arrival).acted == [True]
+
+
+def test_one_that_lost_the_run_is_told_so_by_whichever_connection() -> None:
+    outcome = decide(held(lease_id=OTHER_LEASE, connection=3), says(messages.done(RUN, "a"), connection=1))
+
     assert [type(notice) for notice in told(outcome)] == [DropRun]
 
 

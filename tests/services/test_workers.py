@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -23,8 +25,13 @@ from tests.store.tables import change, locked, run_row, select, status_of, step_
 
 
 async def give_run(store: Store, worker: FakeWorker, function_id: str = "f") -> str:
-    """Start a run and hand it to the worker, as the dispatcher does; its id."""
+    """Start a run and hand it to the worker; its id."""
     await begin(store, function_id)
+    return await take_run(store, worker, function_id)
+
+
+async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> str:
+    """Hand a run that is due to the worker, as the dispatcher does; its id."""
     connection = worker.connection
     (run,) = await claim_runs(
         store.database,
@@ -379,6 +386,83 @@ async def test_the_old_connection_of_a_worker_that_came_back_to_the_same_server_
 
     assert list(map(str, workers.connections)) == [lease_id]
     assert await step_status(store.database, run_id, "a") == "completed"
+    await again.leave()
+
+
+class Behind:
+    """A server whose commits wait for a lock until `catches_up`; another is beside it."""
+
+    def __init__(self, store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = store
+        self.queued = asyncio.Event()
+        """Something waits for a commit since it fell behind."""
+        self._patch = monkeypatch
+        self.workers = Workers(store)
+        self.others = Workers(second_store)
+        self._stack = AsyncExitStack()
+        self._writing: asyncio.Task[bool] | None = None
+
+    async def falls_behind(self) -> None:
+        in_the_way = await begin(self.store)
+        rows = locked(self.store.database, "SELECT FROM runs WHERE id = $1 FOR UPDATE", in_the_way)
+        other = await self._stack.enter_async_context(rows)
+        self._writing = asyncio.create_task(self.store.committer.submit(Cancelled(in_the_way)))
+        await until_blocked(other)
+        commits = self.store.committer.commits
+        put = commits.put
+
+        def put_and_tell(*arguments: Any) -> None:
+            put(*arguments)
+            self.queued.set()
+
+        self._patch.setattr(commits, "put", put_and_tell)
+
+    async def catches_up(self) -> None:
+        """Return once all is written that was queued."""
+        await self._stack.aclose()
+        assert self._writing is not None
+        await self._writing
+        await self.store.committer.submit(Cancelled(uuid4()))
+
+
+async def test_what_a_worker_said_to_a_slow_server_does_nothing_once_it_has_come_back_to_another(
+    store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Behind(store, second_store, monkeypatch)
+    worker = await FakeWorker(server.workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await server.falls_behind()
+    worker.say(messages.released(run_id))
+    await server.queued.wait()
+    again = await FakeWorker(server.others).connect(hello("f", lease_id=lease_id))
+    assert await take_run(second_store, again) == run_id
+    await server.catches_up()
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], str(row["lease_id"])) == ("running", lease_id)
+    await worker.leave()
+    await again.leave()
+
+
+async def test_a_welcome_that_a_slow_server_is_not_through_with_takes_nothing_from_a_later_one(
+    store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Behind(store, second_store, monkeypatch)
+    worker = await FakeWorker(server.workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    await server.falls_behind()
+    slow = asyncio.create_task(FakeWorker(server.workers).connect(hello("f", lease_id=lease_id)))
+    await server.queued.wait()
+    again = await FakeWorker(server.others).connect(hello("f", lease_id=lease_id))
+    assert await take_run(second_store, again) == run_id
+    await server.catches_up()
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], str(row["lease_id"])) == ("running", lease_id)
+    await (await slow).leave()
     await again.leave()
 
 

@@ -102,7 +102,9 @@ class Holder:
 
     async def say(self, *messages: RunMessage) -> list[HolderMessage]:
         """Send messages of one run; the answer."""
-        return await self.store.committer.exchange(self.workspace_id, self.lease_id, messages)
+        return await self.store.committer.exchange(
+            self.workspace_id, self.lease_id, messages, connection=self.connection
+        )
 
     def settled(self, run_id: str | UUID) -> list[str]:
         """The steps that it was told to have come to their end, in order."""

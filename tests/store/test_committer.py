@@ -7,11 +7,12 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from rotor import limits
 from rotor.engine.arrivals import Cancelled, DeadlineReached, FromHolder, HolderLost
 from rotor.engine.run import StepKey
-from rotor.protocol.messages import CancelRun, Committed, DropRun, HolderMessage, Refused, Settled, StartRun
+from rotor.protocol.messages import CancelRun, Committed, DropRun, HolderMessage, Refused, RunMessage, Settled, StartRun
 from rotor.store import leases
 from rotor.store.cancellation import cancel
 from rotor.store.committer import NONE
@@ -122,7 +123,7 @@ async def test_a_message_that_cannot_be_written_is_refused_alone(store: Store) -
 async def test_a_connected_holder_is_told_of_a_message_that_cannot_be_written(store: Store) -> None:
     holder, run_id = await hold(store)
     bad = messages.done(run_id, "\0")
-    store.committer.put(1, holder.lease_id, bad)
+    store.committer.put(1, holder.lease_id, bad, connection=1)
     await holder.say(messages.done(run_id, "a"))
 
     assert [message.n for message in holder.told if isinstance(message, Refused)] == [bad.n]
@@ -419,10 +420,53 @@ async def test_the_end_of_a_run_with_a_step_that_still_runs_cancels_that_step(st
 async def test_an_earlier_connection_of_a_holder_writes_nothing_the_short_way(store: Store) -> None:
     holder, run_id = await hold(store)
     await leases.resume(store.database, 1, holder.lease_id)
-    short, _ = divide([FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, "a"), NONE)], store.holders)
-    progress = await write_progress(store.database, short, store.holders)
+    said = FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, "a"), NONE, connection=1)
+    short, _ = divide([said], store.holders)
+    progress = await write_progress(store.database, short)
 
     assert (progress.done, progress.left) == ([], short)
+    assert await select(store.database, "SELECT 1 FROM steps") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        messages.done("{run}", "a"),
+        messages.sleeps("{run}", "nap"),
+        messages.completed("{run}"),
+        messages.released("{run}"),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+async def test_what_an_earlier_connection_of_a_holder_said_does_nothing_and_is_not_answered(
+    store: Store, said: RunMessage
+) -> None:
+    holder, run_id = await hold(store)
+    await leases.resume(store.database, 1, holder.lease_id)
+    said = replace(said, run_id=run_id)
+
+    assert await holder.say(said) == []
+    assert await select(store.database, "SELECT 1 FROM steps") == []
+    assert await status_of(store.database, run_id) == "running"
+    holder.connection = 2
+    assert acknowledged(await holder.say(said)) == [said.n]
+
+
+async def test_a_loss_that_an_earlier_connection_told_of_is_none(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await leases.resume(store.database, 1, holder.lease_id)
+    lost = HolderLost(UUID(run_id), holder.lease_id, unreached_seconds=0, connection=1)
+
+    assert not await store.committer.submit(lost)
+    assert await status_of(store.database, run_id) == "running"
+    assert await store.committer.submit(replace(lost, connection=2))
+
+
+async def test_a_worker_whose_lease_was_taken_writes_nothing_more(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await select(store.database, "UPDATE leases SET taken_at = rotor_now()")
+
+    assert await holder.say(messages.done(run_id, "a"), messages.sleeps(run_id, "nap")) == []
     assert await select(store.database, "SELECT 1 FROM steps") == []
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import DropRun
+from rotor.store import leases
 from rotor.store.cancellation import cancel
 from rotor.store.database import statement
 from rotor.store.problems import Conflict
@@ -151,6 +152,34 @@ async def test_a_result_that_comes_as_the_run_is_being_taken_away_is_refused(sto
 
     assert [type(answer) for answer in await saying] == [DropRun]
     assert await select(store.database, "SELECT FROM steps") == []
+
+
+async def test_a_worker_that_comes_back_waits_for_what_is_being_written_of_its_earlier_connection(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    async with locked(store.database, ROW, UUID(run_id)) as other:
+        saying = asyncio.create_task(holder.say(messages.sleeps(run_id, "nap", 60), messages.parked(run_id)))
+        await until_blocked(other)
+        coming = asyncio.create_task(leases.resume(second_store.database, 1, holder.lease_id))
+        await until_blocked(other, 2)
+    assert acknowledged(await saying)
+
+    assert await coming == 2
+    assert await leases.held_runs(second_store.database, holder.lease_id) == {}
+
+
+async def test_what_an_earlier_connection_said_waits_for_a_worker_that_comes_back_and_then_does_nothing(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    comes_back = "UPDATE leases SET connection = connection + 1 WHERE id = $1"
+    async with locked(store.database, comes_back, holder.lease_id) as other:
+        saying = asyncio.create_task(holder.say(messages.released(run_id)))
+        await until_blocked(other)
+
+    assert await saying == []
+    assert await status_of(store.database, run_id) == "running"
 
 
 async def test_a_cron_that_one_server_is_about_to_fire_is_fired_by_no_other(store: Store, second_store: Store) -> None:

@@ -36,6 +36,8 @@ class FromHolder(msgspec.Struct, frozen=True, gc=False):
     """The holder is still there to go on with a run that could not be parked."""
     told: int | None = None
     """Of how many settled waits the holder knows, as it says; None: the server that it is connected to knows."""
+    connection: int | None = None
+    """The number of the worker's connection that it came by; None: it came from a serve app."""
 
 
 class DeadlineReached(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +81,8 @@ class HolderLost(msgspec.Struct, frozen=True, gc=False):
     """The holder never began: try again after so long, and count no loss."""
     company: int = 0
     """How many other runs were lost with it: any of them may be to blame."""
+    connection: int | None = None
+    """The number of the connection as whose beginning the worker no longer had it; None: the lease itself is over."""
 
 
 class Cancelled(msgspec.Struct, frozen=True, gc=False):

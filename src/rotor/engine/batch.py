@@ -66,6 +66,8 @@ def decide_batch(
 
 def _fold(outcome: Outcome, known: Known, arrival: Arrival, jitter: Callable[[], float]) -> bool:
     run = outcome.runs.get(run_of(arrival))
+    if isinstance(arrival, FromHolder | HolderLost) and _is_past(run, arrival):
+        return False
     decision = _decide(run, arrival, known, jitter)
     if decision is None:
         return False
@@ -80,6 +82,16 @@ def _fold(outcome: Outcome, known: Known, arrival: Arrival, jitter: Callable[[],
     for follower in decision.then:
         _fold(outcome, known, follower, jitter)
     return True
+
+
+def _is_past(run: Run | None, arrival: FromHolder | HolderLost) -> bool:
+    """Whether it came by an earlier connection of the worker that holds the run, which now speaks for it by another.
+
+    Nobody is answered: what counts of it, the worker says again.
+    """
+    if arrival.connection is None or run is None or run.lease_id != arrival.lease_id:
+        return False
+    return run.connection != arrival.connection
 
 
 def _decide(run: Run | None, arrival: Arrival, known: Known, jitter: Callable[[], float]) -> Decision | None:

@@ -43,6 +43,8 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     output: bytes | None = None
     error: bytes | None = None
     kept_by: UUID | None = None
+    connection: int | None = None
+    """The number of its worker's connection, under the lock of the lease; None: not asked for, or the lease is over."""
 
     @property
     def ended(self) -> bool:

@@ -51,7 +51,7 @@ class Dispatcher(Loop):
         )
         for run in claimed:
             if oversized(run.start):
-                await self._fail(connection.workspace_id, run.start)
+                await self._fail(connection.workspace_id, run.start, connection=connection.number)
             # A worker that has come back meanwhile does not hold it, and it is given back as the worker is welcomed.
             elif self._workers.connections.get(connection.lease_id) is connection:
                 self._store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
@@ -77,8 +77,8 @@ class Dispatcher(Loop):
                 self._invoker.start(invocation)
         return len(claimed) == count
 
-    async def _fail(self, workspace_id: int, start: StartRun) -> None:
-        """End a run that no holder could take."""
+    async def _fail(self, workspace_id: int, start: StartRun, *, connection: int | None = None) -> None:
+        """End a run that no holder could take, claimed for this connection of a worker or for an invocation."""
         text = (
             f"its steps have recorded more than {limits.MEMO_BYTES:,} bytes (MEMO_BYTES): keep large results elsewhere"
         )
@@ -86,7 +86,7 @@ class Dispatcher(Loop):
             run_id=start.run_id, n=0, error=Error(name="LimitError", message=text), retries=0, retriable=False
         )
         await self._store.committer.commits.room()
-        await self._store.committer.exchange(workspace_id, UUID(start.lease_id), [failed])
+        await self._store.committer.exchange(workspace_id, UUID(start.lease_id), [failed], connection=connection)
 
 
 def oversized(start: StartRun) -> bool:

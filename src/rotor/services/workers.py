@@ -133,7 +133,7 @@ class WorkerConnection:
         """Have it committed, unless it cannot be kept; the answer comes through `deliver`."""
         refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
         if refused is None:
-            self._store.committer.put(self.workspace_id, self.lease_id, message)
+            self._store.committer.put(self.workspace_id, self.lease_id, message, connection=self.number)
         else:
             self.deliver([refused])
 
@@ -208,7 +208,7 @@ class Workers:
         connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
         if (earlier := self.connections.get(lease_id)) is not None:
             earlier.cut_off("its worker has connected again")
-        store.holders.add(lease_id, connection.deliver, connection=number)
+        store.holders.add(lease_id, connection.deliver)
         self.connections[lease_id] = connection
         welcome = Welcome(
             lease_id=str(lease_id),
@@ -236,7 +236,10 @@ class Workers:
                 self._store.holders.expect(connection.lease_id, run_id)
         unknown = [run_id for run_id in held if str(run_id) not in hello.held]
         await self._store.committer.submit_all(
-            [HolderLost(run_id, connection.lease_id, unreached_seconds=0) for run_id in unknown]
+            [
+                HolderLost(run_id, connection.lease_id, unreached_seconds=0, connection=connection.number)
+                for run_id in unknown
+            ]
         )
 
     async def _left(self, connection: WorkerConnection) -> None:

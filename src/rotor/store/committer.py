@@ -99,14 +99,17 @@ class Committer:
         results = await self.commits.submit_all(arrivals)
         return [isinstance(result, Result) and result.acted for result in results]
 
-    def put(self, workspace_id: int, lease_id: UUID, message: RunMessage) -> None:
-        """Queue a message of a holder that is connected here (`Holders`), which the answer is delivered to."""
+    def put(self, workspace_id: int, lease_id: UUID, message: RunMessage, *, connection: int) -> None:
+        """Queue a message of a worker that is connected here (`Holders`), which the answer is delivered to.
+
+        `connection` is the number of its connection: once it has come back by another, the message does nothing.
+        """
 
         def done(result: Result | BaseException) -> None:
             if isinstance(result, BaseException):
                 self._holders.deliver(lease_id, [_refused(message, result)])
 
-        self.commits.put(self._from_holder(workspace_id, lease_id, message), done)
+        self.commits.put(self._from_holder(workspace_id, lease_id, message, connection=connection), done)
 
     async def exchange(
         self,
@@ -116,15 +119,17 @@ class Committer:
         *,
         can_go_on: bool = True,
         told: int | None = None,
+        connection: int | None = None,
     ) -> list[HolderMessage]:
-        """Commit messages of one run's holder over HTTP and return the answer. Raises `Overloaded`.
+        """Commit messages of one run's holder and return the answer. Raises `Overloaded`.
 
         With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again. `told`
         is how many settled waits it knows of: the answer has those that were settled since, or a race that the body
-        runs would end otherwise on replay.
+        runs would end otherwise on replay. `connection` is as for `put`, where the holder is a worker.
         """
         arrivals = [
-            self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on, told=told) for message in messages
+            self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on, told=told, connection=connection)
+            for message in messages
         ]
         results = await self.commits.submit_all(arrivals)
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
@@ -144,19 +149,21 @@ class Committer:
         *,
         can_go_on: bool = True,
         told: int | None = None,
+        connection: int | None = None,
     ) -> FromHolder:
         kind = type(message)
         if kind in OPENS_WAIT:
             self._holders.disturb(lease_id, message.run_id)
         run_id = self._holders.run_id(lease_id, message.run_id)
         starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
-        return FromHolder(run_id, workspace_id, lease_id, message, uuid7() if starts else NONE, can_go_on, told)
+        fresh_id = uuid7() if starts else NONE
+        return FromHolder(run_id, workspace_id, lease_id, message, fresh_id, can_go_on, told, connection)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
         short, long = divide(arrivals, self._holders)
         results: dict[int, Result] = {}
         if short:
-            progress = await write_progress(self._database, short, self._holders)
+            progress = await write_progress(self._database, short)
             results |= self._tell_progress(progress)
             long = [*progress.left, *long]
         if long:

@@ -31,6 +31,10 @@ PLANS = {
 """Each statement is written for its indexes and planned once a connection: such a plan must not depend on how small the
 tables were at that moment (docs/decisions/0013-plans.md)."""
 
+IDLE_IN_TRANSACTION = "10s"
+"""Less than leases last: a server that stands still in a transaction must not keep workers from their leases, which it
+has locked, until they are lost."""
+
 
 class Connection:
     """One connection, in a transaction or not, that runs statements by name."""
@@ -159,7 +163,7 @@ class Database:
                 "search_path": schema,
                 "jit": "off",
                 **PLANS,
-                "idle_in_transaction_session_timeout": "30s",
+                "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
             },
         )
         return cls(pool, dsn, schema, vault)

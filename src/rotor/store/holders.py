@@ -36,11 +36,10 @@ class _Held:
 class _Holder:
     """One lease's holder."""
 
-    __slots__ = ("connection", "deliver", "runs")
+    __slots__ = ("deliver", "runs")
 
-    def __init__(self, deliver: Deliver, connection: int) -> None:
+    def __init__(self, deliver: Deliver) -> None:
         self.deliver = deliver
-        self.connection = connection
         self.runs: dict[str, _Held] = {}
 
 
@@ -52,10 +51,9 @@ class Holders:
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
 
-    def add(self, lease_id: UUID, deliver: Deliver, *, connection: int = 1) -> None:
-        """`deliver` is called with messages for the holder; it must neither block nor raise. `connection` counts its
-        connections on this lease."""
-        self._holders[lease_id] = _Holder(deliver, connection)
+    def add(self, lease_id: UUID, deliver: Deliver) -> None:
+        """`deliver` is called with messages for the holder; it must neither block nor raise."""
+        self._holders[lease_id] = _Holder(deliver)
 
     def remove(self, lease_id: UUID) -> None:
         self._holders.pop(lease_id, None)
@@ -63,10 +61,6 @@ class Holders:
 
     def __contains__(self, lease_id: UUID) -> bool:
         return lease_id in self._holders
-
-    def connection_of(self, lease_id: UUID) -> int:
-        """The number of the holder's connection."""
-        return self._holders[lease_id].connection
 
     def run_id(self, lease_id: UUID, run_id: str) -> UUID:
         """The id of a run as a value: known already for a run held here."""

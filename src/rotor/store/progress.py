@@ -55,16 +55,16 @@ def _fits(arrival: Arrival, holders: Holders) -> bool:
     return False
 
 
-async def write_progress(database: Database, arrivals: Sequence[FromHolder], holders: Holders) -> Progress:
+async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> Progress:
     """Write results and ends of quiet runs, in one statement that is its own transaction."""
-    leases: dict[UUID, int] = {}
+    connections: dict[tuple[UUID, int | None], int] = {}
     results: dict[tuple[str, str, int], tuple[StepDone, int]] = {}
     ends: dict[str, tuple[RunCompleted, int]] = {}
     workspaces: dict[str, int] = {}
     for arrival in arrivals:
         message = arrival.message
         workspaces[message.run_id] = arrival.workspace_id
-        lease = leases.setdefault(arrival.lease_id, len(leases) + 1)
+        lease = connections.setdefault((arrival.lease_id, arrival.connection), len(connections) + 1)
         if type(message) is StepDone:
             results.setdefault((message.run_id, message.id, message.index), (message, lease))
         elif type(message) is RunCompleted:
@@ -72,8 +72,8 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder], hol
     rows = list(results.values())
     row = await database.fetchrow(
         "put_progress",
-        list(leases),
-        [holders.connection_of(lease_id) for lease_id in leases],
+        [lease_id for lease_id, _ in connections],
+        [number for _, number in connections],
         [message.run_id for message, _ in rows],
         [lease for _, lease in rows],
         [message.id for message, _ in rows],

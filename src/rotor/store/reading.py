@@ -38,9 +38,16 @@ ENDING = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
 
 
 async def lock_runs(connection: Connection, arrivals: Sequence[Arrival]) -> dict[UUID, Run]:
-    """Lock the runs of a batch, and the parents of those that may end in it."""
+    """Lock the workers' leases of a batch, its runs, and the parents of those that may end in it."""
     ending = {run_of(arrival) for arrival in arrivals if _may_end(arrival)}
-    rows = await connection.fetch("lock_runs", list({run_of(arrival) for arrival in arrivals}), list(ending))
+    leases = {
+        arrival.lease_id
+        for arrival in arrivals
+        if isinstance(arrival, FromHolder | HolderLost) and arrival.connection is not None
+    }
+    rows = await connection.fetch(
+        "lock_runs", list({run_of(arrival) for arrival in arrivals}), list(ending), list(leases)
+    )
     return {row["id"]: _run(row) for row in rows}
 
 
@@ -69,6 +76,7 @@ def _run(row: Record) -> Run:
         depth=row["depth"],
         cancelling=row["cancelling"],
         parent=StepKey(parent, row["parent_step_id"], row["parent_step_index"]) if parent else None,
+        connection=row["connection"],
     )
 
 
