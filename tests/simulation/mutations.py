@@ -118,8 +118,13 @@ def without_cancelling_children(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(World, "_orphans", lambda world: [])
 
 
+def nothing_past(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batch, "_is_past", lambda run, arrival: False)
+
+
 MUTATIONS: Final[dict[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "who lost its lease may write": asked("hold", no_fence),
+    "a holder that has come back writes by an earlier connection": nothing_past,
     "a failure that is told twice counts twice": asked("hold", forgets(StepFailed)),
     "an event that is sent twice is emitted twice": asked("hold", forgets(StepDone)),
     "a wait that is told twice is registered twice": asked("hold", forgets(StepParked)),

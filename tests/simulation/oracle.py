@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 from uuid_utils import UUID
 
-from rotor.engine.arrivals import Arrival, Cancelled, HolderLost, run_of
+from rotor.engine.arrivals import Arrival, Cancelled, FromHolder, HolderLost, run_of
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import Emit, PutWait, StartChild
 from rotor.engine.matching import Candidate
@@ -143,6 +143,8 @@ class Oracle:
         for arrival, acted in zip(arrivals, outcome.acted, strict=True):
             if acted and isinstance(arrival, Cancelled):
                 self._cancelled.add(arrival.run_id)
+            if acted and isinstance(arrival, FromHolder):
+                self._check_speaker(arrival, outcome.runs.get(arrival.run_id))
         for run_id in outcome.changed:
             self._check_change(before.runs[run_id], outcome.runs[run_id], arrivals)
         for put in outcome.steps.values():
@@ -161,6 +163,11 @@ class Oracle:
                     self._children[key] = effect.run_id
                 case _:
                     pass
+
+    def _check_speaker(self, arrival: FromHolder, run: Run | None) -> None:
+        if run is not None and run.lease_id == arrival.lease_id and arrival.connection is not None:
+            speaks = arrival.connection == self._records.connections[arrival.lease_id]
+            require(speaks, "a holder that has come back writes by an earlier connection", run.id)
 
     def _give_up(self, run_id: UUID) -> None:
         for row in self._records.runs.values():

@@ -153,6 +153,8 @@ class Records:
     """Events for which waits have still to be looked for."""
     leases: dict[UUID, float] = field(default_factory=dict)
     """When each runs out."""
+    connections: dict[UUID, int] = field(default_factory=dict)
+    """By the lease of a worker: how often it has connected."""
     group: int = 0
     ids: int = 0
 
@@ -254,11 +256,15 @@ class Records:
         for arrival in arrivals:
             row = self.runs.get(run_of(arrival))
             if row is not None:
-                runs[row.run.id] = row.run
+                runs[row.run.id] = self._locked(row)
                 if row.run.parent is not None and _may_end(arrival):
-                    runs[row.run.parent.run_id] = self.runs[row.run.parent.run_id].run
+                    runs[row.run.parent.run_id] = self._locked(self.runs[row.run.parent.run_id])
         known = self._known(runs, arrivals)
         return batch.decide_batch(runs, known, arrivals, self.random.random)
+
+    def _locked(self, row: RunRow) -> Run:
+        connection = None if row.run.lease_id is None else self.connections.get(row.run.lease_id)
+        return msgspec.structs.replace(row.run, connection=connection)
 
     def _known(self, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
         steps: dict[StepKey, Step] = {}

@@ -125,6 +125,8 @@ class Worker:
         self.number = number
         self.version = version
         self.lease_id: UUID | None = None
+        self.connection = 0
+        """The number of its connection on this lease."""
         self.server: Server | None = None
         self.seat: Server | None = None
         """The server that takes the worker for connected, whatever the line is like."""
@@ -459,12 +461,20 @@ class World:
     def _say(self, worker: Worker) -> None:
         message = worker.outgoing.popleft()
         if worker.server is not None and worker.lease_id is not None:
-            worker.server.queue.append((self._arrival(worker.lease_id, message), None, None))
+            arrival = self._arrival(worker.lease_id, message, connection=worker.connection)
+            worker.server.queue.append((arrival, None, None))
 
     def _arrival(
-        self, lease_id: UUID, message: RunMessage, *, can_go_on: bool = True, told: int | None = None
+        self,
+        lease_id: UUID,
+        message: RunMessage,
+        *,
+        can_go_on: bool = True,
+        told: int | None = None,
+        connection: int | None = None,
     ) -> FromHolder:
-        return FromHolder(UUID(message.run_id), 1, lease_id, message, self.records.fresh_id(), can_go_on, told)
+        fresh_id = self.records.fresh_id()
+        return FromHolder(UUID(message.run_id), 1, lease_id, message, fresh_id, can_go_on, told, connection)
 
     def _post_next(self, pick: int) -> None:
         if self.apps:
@@ -658,6 +668,8 @@ class World:
                 continue
             if server.connections.get(lease_id) is not worker or worker.seat is not server:
                 continue
+            if any(is_welcome(arrival, lease_id) for arrival, _, _ in server.queue):
+                continue
             for row in self._due(False)[:count]:
                 self._deliver(server, lease_id, [self.records.claim(row, lease_id)])
                 self.oracle.claimed(row)
@@ -810,6 +822,7 @@ class World:
                 self.settle()
             lease_id = records.fresh_id()
         records.leases[lease_id] = records.now + LEASE
+        records.connections[lease_id] = worker.connection = records.connections.get(lease_id, 0) + 1
         worker.lease_id, worker.server, worker.seat = lease_id, server, server
         server.connections[lease_id], server.told[lease_id] = worker, {}
         held = {row.run.id for row in records.runs.values() if row.run.lease_id == lease_id}
@@ -821,8 +834,8 @@ class World:
                 worker.held.receive(DropRun(run_id=str(run_id)))
         self.rest(worker)
         for run_id in held - set(active):
-            server.queue.appendleft((HolderLost(run_id, lease_id, unreached_seconds=0), None, None))
-            self._commit_at(server, 1)
+            lost = HolderLost(run_id, lease_id, unreached_seconds=0, connection=worker.connection)
+            server.queue.append((lost, None, None))
         for message in worker.held.unacknowledged:
             worker.send(message)
 
@@ -952,14 +965,14 @@ class World:
             self._queue(pick, DeadlineReached(keys[(pick >> 1) % len(keys)]))
 
 
-def is_repeatable(arrival: Arrival) -> bool:
-    """Whether a loop submits it, which may see the same thing twice.
+def is_welcome(arrival: Arrival, lease_id: UUID) -> bool:
+    """Whether it takes from a worker that has come back what it has no more. Nothing is given to it before that."""
+    return isinstance(arrival, HolderLost) and arrival.lease_id == lease_id and arrival.connection is not None
 
-    What a worker that comes back has no more is submitted as it is welcomed, and it is given nothing before that is
-    written.
-    """
-    welcome = isinstance(arrival, HolderLost) and arrival.unreached_seconds is not None
-    return isinstance(arrival, SETTLEMENTS) and not welcome
+
+def is_repeatable(arrival: Arrival) -> bool:
+    """Whether a loop submits it, which may see the same thing twice."""
+    return isinstance(arrival, SETTLEMENTS) and not (isinstance(arrival, HolderLost) and arrival.connection is not None)
 
 
 def is_served(function_id: str, run_id: UUID) -> bool:
