@@ -180,22 +180,35 @@ async def test_an_app_that_does_not_take_the_run_is_tried_again_later_and_no_los
     assert await status_of(store.database, run_id) == "completed"
 
 
-async def test_an_app_that_nobody_answers_for_is_tried_again_at_growing_intervals(
+async def test_an_app_that_nobody_answers_for_is_tried_again_after_a_quarter_of_the_time_that_it_is_away(
     store: Store, invoker: Invoker
 ) -> None:
     await serve(store, "f", serve_url="http://127.0.0.1:9/api/rotor")
     run_id = await begin(store)
     waits = []
-    for _ in range(9):
+    for more_seconds in (0, 2, 18, 80, 900):
+        store.database.advance(timedelta(seconds=more_seconds))
         await invoke(store, invoker, run_id)
-        due = await select(store.database, "SELECT extract(epoch FROM due_at - rotor_now())::float8 AS due FROM runs")
-        waits.append(due[0]["due"])
-        store.database.advance(timedelta(seconds=waits[-1] + 0.01))
+        waits.append(await wait_of(store, run_id))
 
-    assert waits[0] <= 1
-    assert 7 <= waits[3] <= 8
-    assert 55 <= waits[-1] <= 60
+    assert waits == [pytest.approx(seconds, abs=0.5) for seconds in (1, 1, 5, 25, 60)]
     assert (await run_row(store.database, run_id))["losses"] == 0
+
+
+async def test_many_runs_that_find_nobody_at_once_wait_no_longer_than_one(store: Store, invoker: Invoker) -> None:
+    await serve(store, "f", serve_url="http://127.0.0.1:9/api/rotor")
+    runs = [await begin(store) for _ in range(10)]
+    for run_id in runs:
+        await invoke(store, invoker, run_id)
+
+    assert max([await wait_of(store, run_id) for run_id in runs]) <= 1
+
+
+async def wait_of(store: Store, run_id: UUID) -> float:
+    """Seconds until the run is due."""
+    statement = "SELECT extract(epoch FROM due_at - rotor_now())::float8 AS due FROM runs WHERE id = $1"
+    (row,) = await select(store.database, statement, run_id)
+    return float(row["due"])
 
 
 async def test_people_see_when_an_app_answered_last_and_that_it_does_not(

@@ -2,8 +2,9 @@
 parks.
 
 While a post is in flight the app holds the run under a lease of its own and commits each step by call-back. An app that
-cannot be reached, or answers that it is unavailable, has not begun: its runs wait and are tried again, at most every
-minute, and no loss is counted. One that breaks off in the middle has lost the run.
+cannot be reached, or answers that it is unavailable, has not begun: no loss is counted, and its runs are tried again
+after a quarter of the time that it has been away by then, from a second to a minute. So they go on soon after it is
+back, however many have failed meanwhile. One that breaks off in the middle has lost the run.
 
 A connection that ends before the answer, or an answer like 502, may be a proxy's, and tells neither. The next
 invocation of such a run asks the app to say when it begins; where it did, and the like comes again, the run was lost.
@@ -19,6 +20,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import aiohttp
@@ -27,7 +29,6 @@ from uuid_utils.compat import uuid7
 
 from rotor import limits, tracing
 from rotor.engine.arrivals import HolderLost
-from rotor.engine.backoff import delay
 from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, RunFailed, RunMessage, StartRun
 from rotor.protocol.signing import sign
 from rotor.services.connector import GuardedConnector, RefusedAddressError
@@ -44,7 +45,8 @@ log = logging.getLogger("rotor.services")
 
 AT_ONCE = 500
 CONNECT_WITHIN = 10.0
-TRY_AGAIN_WITHIN = 60.0
+TRY_AGAIN_AFTER = timedelta(seconds=1)
+TRY_AGAIN_WITHIN = timedelta(seconds=60)
 MAY_HAVE_BEGUN = (500, 502, 504)
 """What a proxy answers for an app that died over a request or took too long, and as well for one that is not there."""
 RESULT = msgspec.json.Decoder(InvocationResult)
@@ -70,8 +72,8 @@ class Invoker:
         self._in_flight: dict[UUID, asyncio.Task[None]] = {}
         self._by_app: Counter[str] = Counter()
         """By serve_url: how many invocations are in flight."""
-        self._unreached: dict[str, int] = {}
-        """By serve_url: how many invocations in a row found nobody."""
+        self._unreached: dict[str, datetime] = {}
+        """By serve_url: when the first of the invocations came that have found nobody since."""
         self._unanswered: set[UUID] = set()
         """Runs that may have begun where nobody answered: asked to say so the next time."""
         self._calls: dict[tuple[int, str], bool] = {}
@@ -153,7 +155,7 @@ class Invoker:
         await leases.delete(self._store.database, [claimed.lease_id])
 
     async def _not_begun(self, claimed: ClaimedInvocation, error: Exception) -> None:
-        run_id, seconds = UUID(claimed.start.run_id), self._pause(claimed.serve_url)
+        run_id, seconds = UUID(claimed.start.run_id), await self._pause(claimed.serve_url)
         log.warning(
             "run %s: %s cannot be reached (%s); tried again in %.0f s",
             run_id,
@@ -199,13 +201,13 @@ class Invoker:
         await self._store.committer.commits.room()
         await self._store.committer.exchange(claimed.workspace_id, claimed.lease_id, kept, can_go_on=False)
 
-    def _pause(self, serve_url: str) -> float:
-        """Seconds until the app is tried again: more with each invocation in a row that found nobody."""
+    async def _pause(self, serve_url: str) -> float:
+        """Seconds until the app is tried again: the more, the longer it is away, however many runs find nobody."""
         if len(self._unreached) > limits.BATCH:
             self._unreached.clear()
-        failures = self._unreached.get(serve_url, 0)
-        self._unreached[serve_url] = failures + 1
-        return min(delay(failures + 1, jitter=0.5).total_seconds(), TRY_AGAIN_WITHIN)
+        now: datetime = await self._store.database.fetchval("read_clock")
+        away = now - self._unreached.setdefault(serve_url, now)
+        return min(max(away / 4, TRY_AGAIN_AFTER), TRY_AGAIN_WITHIN).total_seconds()
 
     async def _post(self, claimed: ClaimedInvocation) -> InvocationResult:
         start = claimed.start

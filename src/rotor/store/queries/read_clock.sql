@@ -1,3 +1,3 @@
 -- The one clock.
--- Called by store.functions, from which crons count. Locks: none.
+-- Called by store.functions, from which crons count, and by whoever else wants the time. Locks: none.
 SELECT rotor_now()
