@@ -113,7 +113,7 @@ def _all_inside(branches: Branches, futures: Iterable[asyncio.Future[Any]]) -> b
 
 def _task_group_members(frame: FrameType) -> Iterable[asyncio.Future[Any]] | None:
     """The tasks of the task group at whose end `frame` waits."""
-    if frame.f_code.co_name != "__aexit__":
+    if frame.f_code.co_name not in ("__aexit__", "_aexit"):  # the latter from Python 3.13 on
         return None
     group = frame.f_locals.get("self")
     if getattr(group, "_on_completed_fut", None) is None:
