@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotor.api.bodies import decode_body
+from rotor.api.bodies import SEARCHED_BYTES, decode_body
 from rotor.api.events import EventInput
 from rotor.api.problems import Malformed
 from rotor.store.problems import Invalid
@@ -61,3 +61,25 @@ def test_a_name_that_is_not_text_is_shown_as_text() -> None:
     with pytest.raises(Malformed) as refused:
         decode_body(b'{"\\ud800": NaN}', ANYTHING)
     str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        (b'{"a":1,"b":[0,{"c":NaN}]}', "b[1].c", "NaN"),
+        (b'[1,{"a":-Infinity}]', "[1].a", "infinite"),
+        (rb'{"gr\u00f6\u00dfe":"\udc00"}', "gr\u00f6\u00dfe", "surrogate"),
+        (rb'{"pair":"\ud83d\ude00","text":"\\ud800","lone":"x\uD83Dx"}', "lone", "surrogate"),
+        (rb'{"a":{"\ud800":1}}', "a", "surrogate"),
+        (b'{"NaN":"NaN",}', "body", "not JSON"),
+        (b'{"a":"\xff"}', "body", "not UTF-8"),
+        (b"[" * 500, "body", "PAYLOAD_DEPTH"),
+        (b'["' + b"x" * SEARCHED_BYTES + b'",NaN]', "body", "not JSON"),
+    ],
+)
+def test_the_field_that_cannot_be_read_is_named(body: bytes, field: str, message: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        decode_body(body, ANYTHING)
+    ((named, complaint),) = refused.value.errors
+    assert named == field
+    assert message in complaint

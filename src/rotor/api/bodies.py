@@ -1,15 +1,14 @@
 """Request bodies: read within their limits, decoded into the type that the operation declares.
 
-What a body holds is decoded once, by msgspec. Only where that fails is it looked at again, slowly, to name the field
-at fault.
+What a body holds is decoded once, by msgspec. Only where that fails is its beginning looked at again, token by token,
+to name the field at fault.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +16,14 @@ from starlette.types import Receive, Scope
 
 from rotor import limits
 from rotor.api.problems import Malformed, TooLarge
+from rotor.errors import PayloadError
+from rotor.protocol import json
 from rotor.store.problems import Invalid, Overloaded
 
 __all__ = ["BodyBudget", "Disconnected", "decode_body", "field_error", "read_body"]
+
+SEARCHED_BYTES = 128 * 1024
+"""How much of a body that is not JSON is searched for the field at fault, which holds up every other request."""
 
 
 class Disconnected(Exception):  # noqa: N818 - not an error: nobody is left to answer
@@ -98,49 +102,38 @@ def _fault(body: bytes, error: Exception) -> tuple[str, str]:
     """The field at fault in a body that is not JSON, and what is wrong with it."""
     if not body.strip():
         return "body", "is empty; send JSON"
-    deep = _deepest_field(body)
-    if deep is not None:
-        return deep, f"nests deeper than {limits.PAYLOAD_DEPTH} levels (PAYLOAD_DEPTH)"
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as undecodable:
-        return "body", f"is not UTF-8 (byte {undecodable.start})"
-    try:
-        # The standard parser is laxer: it lets through, and so lets us find, what msgspec refuses.
-        lax = json.loads(text)
-    except ValueError:
-        return "body", f"is not JSON: {error}"
-    return next(_unfit(lax, ""), ("body", f"is not JSON: {error}"))
+    fault = _first_unfit(body[:SEARCHED_BYTES])
+    if fault is not None:
+        return fault
+    if isinstance(error, UnicodeDecodeError):
+        return "body", "is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "body", f"nests deeper than {limits.PAYLOAD_DEPTH} levels (PAYLOAD_DEPTH)"
+    return "body", f"is not JSON: {error}"
 
 
-def _unfit(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The fields whose values no JSON text may hold; `value` is known not to nest too deep."""
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        yield path or "body", "holds a lone surrogate, which is not Unicode text"
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield path or "body", "is NaN, infinite or too large for a number"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _unfit(key, path)
-            yield from _unfit(item, f"{path}.{_shown(key)}" if path else _shown(key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _unfit(item, f"{path}[{number}]")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},:]|[^\s"\[\]{},:]++', re.DOTALL)
+_ESCAPES = re.compile(
+    rb"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u(d[89a-f][0-9a-f]{2})|\\.", re.IGNORECASE | re.DOTALL
+)
+_NOT_FINITE = frozenset({b"NaN", b"Infinity", b"-Infinity"})
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},:]', re.DOTALL)
+def _first_unfit(body: bytes) -> tuple[str, str] | None:
+    """The first field whose value no JSON text may hold, and why not; None where what is wrong is no one value.
 
-
-def _deepest_field(body: bytes) -> str | None:
-    """The outermost field under which `body` nests too deep, as in `[3].data`; None where it does not."""
-    places: list[int | bytes] = []
+    It goes by tokens alone, for this is no JSON: nothing is parsed here.
+    """
+    places: list[int | bytes | None] = []
+    """Where the token is: the number in each list that is open, the name in each object, None before that came."""
     text = b""
     for match in _TOKEN.finditer(body):
         token = match[0]
-        if token == b"{":
-            places.append(b"")
-        elif token == b"[":
-            places.append(0)
+        if token in (b"{", b"["):
+            places.append(None if token == b"{" else 0)
+            # The request's own object or list comes on top of the payload's levels.
+            if len(places) > limits.PAYLOAD_DEPTH + 2:
+                return _outermost(places), f"nests deeper than {limits.PAYLOAD_DEPTH} levels (PAYLOAD_DEPTH)"
         elif token in (b"]", b"}"):
             if places:
                 places.pop()
@@ -148,24 +141,50 @@ def _deepest_field(body: bytes) -> str | None:
             places[-1] = text
         elif token == b"," and places:
             last = places[-1]
-            places[-1] = last + 1 if isinstance(last, int) else b""
+            places[-1] = last + 1 if isinstance(last, int) else None
+        elif problem := _unfit(token):
+            return _path(places), problem
         else:
             text = token[1:-1]
-        # The request's own object or list comes on top of the payload's levels.
-        if len(places) > limits.PAYLOAD_DEPTH + 2:
-            return _path(places)
     return None
 
 
-def _path(places: list[int | bytes]) -> str:
+def _unfit(token: bytes) -> str | None:
+    """What is wrong with a string, a number or a word."""
+    if token in _NOT_FINITE or (token[:1] in b"-0123456789" and _is_infinite(token)):
+        return "is NaN, infinite or too large for a number"
+    if token.startswith(b'"') and any(escape[3] for escape in _ESCAPES.finditer(token)):
+        return "holds a lone surrogate, which is not Unicode text"
+    return None
+
+
+def _is_infinite(number: bytes) -> bool:
+    try:
+        return math.isinf(float(number))
+    except ValueError:
+        return False
+
+
+def _outermost(places: Sequence[int | bytes | None]) -> str:
     """The path down to the first name, as in `[3].data`."""
+    named = next((number for number, place in enumerate(places[:3], 1) if isinstance(place, bytes)), 0)
+    return _path(places[:named])
+
+
+def _path(places: Sequence[int | bytes | None]) -> str:
+    """The path to a place, as in `[3].data.a`."""
     path = ""
-    for place in places[:3]:
-        if isinstance(place, bytes):
-            return f"{path}.{_shown(place.decode('utf-8', 'replace'))}".removeprefix(".")
-        path += f"[{place}]"
-    return "body"
+    for place in places:
+        if isinstance(place, int):
+            path += f"[{place}]"
+        elif place is not None:
+            path += f".{_name(place)}"
+    return path.removeprefix(".")[: limits.ID_CHARACTERS] or "body"
 
 
-def _shown(key: str) -> str:
-    return key.encode("utf-8", "replace").decode()[: limits.ID_CHARACTERS]
+def _name(text: bytes) -> str:
+    """The name that stands between these quotes, or the text itself where that is none."""
+    try:
+        return str(json.decode(b'"' + text + b'"'))
+    except PayloadError:
+        return text.decode("utf-8", "replace")
