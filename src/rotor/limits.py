@@ -52,7 +52,12 @@ COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 """About how large those writes are together; the same beyond it."""
 WORKER_SLOTS: Final = 10_000
 CONNECTIONS: Final = 10_000
-"""Connections to one server, or requests under way there; beyond it a request is answered 503."""
+"""Connections to one server; beyond it a request is answered 503."""
+REQUESTS: Final = 5_000
+"""Requests under way on one server, streams among them; beyond it one more is answered 503."""
+UNKNOWN_KEYS: Final = 200
+"""Keys, sessions and tokens that turn out to be nobody's, which one server looks up in a second; beyond it whoever
+shows one that it does not know is answered 503."""
 KEYS_LIMITED: Final = 10_000
 """API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
 STREAMS: Final = 1_000

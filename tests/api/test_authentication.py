@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
+from rotor import limits
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
 from rotor.store.database import Database
@@ -42,6 +44,15 @@ async def test_without_a_key_nothing_is_said(anyone: Client, method: str, path: 
     assert refused.json["errors"] == []
 
 
+@pytest.mark.parametrize("path", ["/v1/checkpoints/0197c8ea-0000-7000-8000-000000000000", "/v1/events"])
+async def test_the_body_of_a_stranger_is_not_waited_for(anyone: Client, path: str) -> None:
+    _, _, port = anyone.url.rpartition(":")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 16000000\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
 @pytest.mark.parametrize("key", ["rk_12345678_wrong", "nothing", "rt_1_2_3", "é"])
 async def test_a_wrong_key_is_refused(anyone: Client, key: str) -> None:
     for scheme in ("Bearer", "Basic", ""):
@@ -53,7 +64,21 @@ async def test_the_scheme_may_be_written_in_any_case(anyone: Client, key: str) -
         assert (await anyone("GET", "/v1/runs", headers={"Authorization": f"{scheme} {key}"})).status == 200
 
 
-async def test_a_key_revoked_elsewhere_is_refused_a_second_later(
+async def test_guessing_keys_does_not_shut_out_who_is_known(
+    call: Client, anyone: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UNKNOWN_KEYS", 5)
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: 1_000.0)
+    assert (await call("GET", "/v1/runs")).status == 200
+    for _ in range(2):
+        guesses = [{"Authorization": f"Bearer rk_12345678_{n}"} for n in range(8)]
+        answered = [await anyone("GET", "/v1/runs", headers=guess) for guess in guesses]
+        assert [answer.status for answer in answered] == [401] * 5 + [503] * 3
+        assert answered[-1].headers["retry-after"] == "1"
+    assert (await call("GET", "/v1/runs")).status == 200
+
+
+async def test_a_key_revoked_elsewhere_is_refused_a_moment_later(
     call: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await call("GET", "/v1/runs")).status == 200

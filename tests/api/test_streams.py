@@ -176,3 +176,23 @@ async def test_streams_end_when_the_server_stops(call: Client, app: Starlette, d
         app.state.streams.end()
         assert await messages.rest() == []
     assert (await call("GET", f"/v1/runs/{run_id}/stream")).status == 503
+
+
+async def test_a_stream_that_breaks_off_is_cut_short_and_logged_without_what_the_error_quotes(
+    call: Client, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streams, "POLL_FIRST_SECONDS", 0.01)
+
+    payload = "secret".upper()
+
+    async def fail(self: object) -> None:
+        raise KeyError(payload)
+
+    run_id = await put_run(database)
+    async with following(call, run_id) as messages:
+        await messages.next()
+        monkeypatch.setattr("rotor.store.streams.Follower.read", fail)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await messages.rest()
+    assert "stream_run: the answer broke off: KeyError" in caplog.text
+    assert payload not in caplog.text

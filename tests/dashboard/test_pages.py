@@ -79,6 +79,19 @@ async def test_a_wrong_key_opens_nothing(stranger: Browser) -> None:
     assert "set-cookie" not in answered.headers
 
 
+async def test_without_its_database_the_door_says_so(server: Server, stranger: Browser, visitor: Browser) -> None:
+    token = "rotor_session=rs_1_" + "0" * 64 + "_0"
+    await server.store.database.close()
+    for answered in (
+        await stranger.get("/dashboard/login", cookie=token),
+        await stranger.log_in("rk_12345678_x"),
+        await stranger.get("/dashboard", cookie=token),
+        await stranger.get("/links/rl_1_9999999999_eA_00"),
+    ):
+        assert (answered.status, answered.headers["retry-after"]) == (503, "1")
+        assert "does not answer" in answered.text
+
+
 async def test_the_cookie_is_for_this_site_alone_and_for_no_script(stranger: Browser, key: str) -> None:
     cookie = (await stranger.log_in(key)).headers["set-cookie"].lower()
     assert {"httponly", "samesite=strict", "path=/dashboard"} <= {part.strip() for part in cookie.split(";")}

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from rotor import limits
+from rotor.store.problems import Overloaded
 from rotor.store.recent import Recent
 
 
@@ -74,3 +76,32 @@ async def test_one_who_gives_up_does_not_cut_off_the_others() -> None:
     await asyncio.sleep(0)
     going_on.set()
     assert await patient == "here"
+
+
+async def test_guesses_beyond_those_of_a_second_are_refused_but_not_what_was_found_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "UNKNOWN_KEYS", 3)
+    read: list[str] = []
+    now = 100.0
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: now)
+
+    async def find(key: str) -> str | None:
+        read.append(key)
+        await asyncio.sleep(0)
+        return None if key.startswith("guess") else key.upper()
+
+    recent = Recent(find, seconds=0.25, guessed=True)
+    for known in "abcde":
+        assert await recent.get(known) == known.upper()
+    answers = await asyncio.gather(*(recent.get(f"guess {n}") for n in range(10)), return_exceptions=True)
+    assert answers[:3] == [None] * 3
+    assert {type(answer) for answer in answers[3:]} == {Overloaded}
+    with pytest.raises(Overloaded, match="UNKNOWN_KEYS"):
+        await recent.get("a new one")
+    recent.clear()
+    read.clear()
+    assert await recent.get("a") == "A"
+    assert read == ["a"]
+    now += 1.0
+    assert await recent.get("a new one") == "A NEW ONE"

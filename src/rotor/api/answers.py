@@ -7,9 +7,11 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import msgspec
+from starlette.responses import Response
 from starlette.types import Send
+from starlette.websockets import WebSocket
 
-__all__ = ["Answer", "StreamAnswer", "json_answer", "respond"]
+__all__ = ["Answer", "StreamAnswer", "deny", "json_answer", "respond"]
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -72,3 +74,11 @@ async def respond(answer: Answer | StreamAnswer, send: Send) -> None:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+async def deny(answer: Answer, websocket: WebSocket) -> None:
+    """Answer a WebSocket that is not accepted."""
+    await websocket.receive()
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    response = Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
+    await websocket.send_denial_response(response)

@@ -59,6 +59,8 @@ class Call:
         self.body: Any = None
         """The body's value, as the operation declares it."""
         self.raw_body = b""
+        self.lease: tuple[int, UUID] | None = None
+        """The (workspace id, lease id) for which the holder of a run writes, where the operation takes its token."""
 
     @property
     def workspace_id(self) -> int:

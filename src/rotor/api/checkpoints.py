@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from uuid import UUID
 
 from rotor import limits
 from rotor.api.answers import Answer, json_answer
@@ -27,9 +26,17 @@ from rotor.store.problems import Invalid
 __all__ = ["OPERATIONS"]
 
 
+async def admit(call: Call) -> None:
+    """A stranger's body, which may be large, is not even read. Raises `Unauthorized`."""
+    call.lease = await call.api.tokens.verify(bearer(call.scope) or "", call.run_id())
+    if call.lease is None:
+        raise Unauthorized("send the token of this run's invocation as `Authorization: Bearer TOKEN`")
+
+
 async def commit(call: Call) -> Answer:
-    run_id = call.run_id()
-    workspace_id, lease_id = await _authorised(call, run_id)
+    assert call.lease is not None
+    run_id, (workspace_id, lease_id) = call.run_id(), call.lease
+    await _check_signature(call, workspace_id)
     frame: list[HolderSays] = decode_body(call.raw_body, run_frame)
     if not frame:
         await leases.begin_invocation(call.store.database, workspace_id, lease_id)
@@ -57,18 +64,14 @@ def _told(call: Call) -> int | None:
     return int(given)
 
 
-async def _authorised(call: Call, run_id: UUID) -> tuple[int, UUID]:
-    """The (workspace id, lease id) that the request writes for. Raises `Unauthorized`."""
-    claim = await call.api.tokens.verify(bearer(call.scope) or "", run_id)
-    if claim is None:
-        raise Unauthorized("send the token of this run's invocation as `Authorization: Bearer TOKEN`")
+async def _check_signature(call: Call, workspace_id: int) -> None:
+    """Raise `Unauthorized` where the body is not the holder's own."""
     if call.api.settings.keys_required or "webhook-signature" in call.headers:
-        keys = await call.api.signing_keys.of(claim[0])
+        keys = await call.api.signing_keys.of(workspace_id)
         try:
             verify(call.raw_body, call.headers, keys=keys, now=time.time())
         except SignatureError as error:
             raise Unauthorized(f"{error}; sign with the workspace's signing key (ROTOR_SIGNING_KEY)") from None
-    return claim
 
 
 OPERATIONS = (
@@ -81,6 +84,7 @@ OPERATIONS = (
         {200: Result("A frame: what is durable now, and what else its holder should know.", list[dict[str, Any]])},
         "protocol",
         access="token",
+        admit=admit,
         takes_raw_body=True,
         body_bytes_max=limits.FRAME_BYTES,
         body_limit="FRAME_BYTES",

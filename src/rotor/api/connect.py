@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketState
 
+from rotor.api.answers import deny
 from rotor.api.authentication import authenticate, require, still_may
 from rotor.api.calls import Api
 from rotor.api.problems import problem_of
@@ -34,11 +34,7 @@ def connect_route(api: Api, connect: Connect) -> WebSocketRoute:
             caller = await authenticate(api, websocket.scope)
             require(caller, "operate")
         except Exception as error:
-            answer = problem_of(error)
-            await websocket.receive()
-            headers = {name.decode(): value.decode() for name, value in answer.headers}
-            response = Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
-            await websocket.send_denial_response(response)
+            await deny(problem_of(error), websocket)
         else:
             caller_acts(caller, websocket.scope["client"])
             serving = asyncio.create_task(connect(websocket, caller.workspace_id), name="rotor worker connection")

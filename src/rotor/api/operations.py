@@ -51,6 +51,8 @@ class Operation:
     """The body is any JSON, kept as it came."""
     body_bytes_max: int = limits.REQUEST_BYTES
     body_limit: str = "REQUEST_BYTES"
+    admit: Callable[[Call], Awaitable[None]] | None = None
+    """Refuses who may not call it, before the body is read; beside what `access` asks."""
     query: type[msgspec.Struct] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     """Request headers that it heeds, with what each means."""

@@ -11,7 +11,7 @@
 | 413 | the body is over a limit of its size |
 | 422 | the body is JSON, or the query is there, but a value cannot be used: `errors` names each field |
 | 429 | the key calls more often than it may |
-| 503 | a queue is full, or the database does not answer: the same request will do later |
+| 503 | a queue is full, too much is under way, or the database does not answer: the same request will do later |
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ encoded, so that an id with an encoded slash is one name.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
@@ -112,9 +113,10 @@ class Operations(BaseRoute):
         try:
             await respond(answer, send)
         except Exception as error:
-            # The answer has begun: nothing but its being cut short can tell the client.
-            log.exception("%s: the answer broke off", operation.name, exc_info=error)
-            raise
+            # The answer has begun: nothing but its being cut short can tell the client, which uvicorn does for us. The
+            # message of the error may quote a payload.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s: the answer broke off: %s\n%s", operation.name, type(error).__name__, place)
         return str(answer.status), isinstance(answer, StreamAnswer)
 
     async def _answer(self, operation: Operation, call: Call) -> Answer | StreamAnswer:
@@ -128,6 +130,8 @@ class Operations(BaseRoute):
         call.path = {name: _decoded(name, text) for name, text in call.path.items()}
         if operation.query is not None:
             call.query = _query(call.scope, operation.query)
+        if operation.admit is not None:
+            await operation.admit(call)
         if operation.has_body:
             call.raw_body = await read_body(
                 call.scope, call.receive, self._api.bodies, operation.body_bytes_max, operation.body_limit

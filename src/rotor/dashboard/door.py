@@ -117,17 +117,21 @@ class Door:
         return endpoint
 
     async def login_page(self, request: Request) -> Response:
-        if not self._login_required or await self._session(request) is not None:
+        try:
+            is_in = not self._login_required or await self._session(request) is not None
+        except Exception as error:
+            return closed(told(request, error))
+        if is_in:
             return closed(RedirectResponse("/dashboard", 303))
         return closed(_login(request, _next(request.query_params.get("next", "")), ""))
 
     async def log_in(self, request: Request) -> Response:
         try:
             form = await self._form(request, bytes_max=STRANGERS_FORM_BYTES)
+            token = await self._sessions.begin(form.get("key", "").strip())
         except Exception as error:
             return closed(told(request, error))
         to = _next(form.get("next", ""))
-        token = await self._sessions.begin(form.get("key", "").strip())
         problem = "This API key is unknown, revoked or expired, or lacks the scope read."
         return self._begun(request, token, to, problem)
 
@@ -269,7 +273,10 @@ def told(request: Request, error: Exception, visit: Visit | None = None) -> Resp
     else:
         log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
         status, message = 500, "an error that was not foreseen; the server's log says where"
-    return _problem(request, status, message, visit)
+    answer = _problem(request, status, message, visit)
+    if status == 503:
+        answer.headers["retry-after"] = "1"
+    return answer
 
 
 def closed(response: Response) -> Response:

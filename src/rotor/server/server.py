@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from rotor import limits
 from rotor.api.app import create_app
@@ -18,6 +19,7 @@ from rotor.dashboard.signal_links import SignalLinkPages
 from rotor.errors import ConfigError
 from rotor.server.config import ServerConfig
 from rotor.server.connections import GuardedHttp
+from rotor.server.overload import LAST_WALL, Bounded
 from rotor.services.dispatcher import Dispatcher
 from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
@@ -90,9 +92,10 @@ class Server:
             await self.stop()
             raise
 
-    async def _listen(self, app: object) -> None:
+    async def _listen(self, app: ASGIApp) -> None:
+        bounded = Bounded(app)
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            bounded,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -100,11 +103,12 @@ class Server:
             ws_max_size=limits.FRAME_BYTES,
             ws_ping_interval=None,
             http=GuardedHttp,
-            limit_concurrency=limits.CONNECTIONS,
+            limit_concurrency=LAST_WALL,
             timeout_graceful_shutdown=3,
             server_header=False,
         )
         self._http = _Http(config)
+        bounded.connections = self._http.server_state.connections
         listening = self._listening or _bind(self.config)
         self._serving = asyncio.create_task(self._http.serve(sockets=[listening]), name="rotor http")
         while not self._http.started:

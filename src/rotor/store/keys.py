@@ -1,8 +1,8 @@
 """API keys: who may speak for a workspace, what for, and until when.
 
 A key is `rk_PREFIX_SECRET`. It is shown once; the database keeps its SHA-256 hash, which is enough because the secret
-is 256 random bits. A process remembers an answer for a second, so that a key revoked by another process works a
-second longer.
+is 256 random bits. A process remembers an answer for a quarter of a second, and so long a key works that another
+process has revoked.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rotor.store.scopes import EVERYTHING, SCOPES, Caller, Scope
 __all__ = ["ApiKey", "CreatedKey", "Keys", "LoginLink", "hash_of"]
 
 
+REMEMBERED_SECONDS = 0.25
 LOGIN = "login_"
 """How the token of a login link begins, so that it is no API key."""
 
@@ -68,7 +69,9 @@ class Keys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._callers: Recent[bytes, Caller | None] = Recent(self._read_caller)
+        self._callers: Recent[bytes, Caller | None] = Recent(
+            self._read_caller, seconds=REMEMBERED_SECONDS, guessed=True
+        )
 
     async def create(
         self,

@@ -1,7 +1,8 @@
-"""Sessions in a browser: begun with an API key or a login link, ended by time, by logging out or by the key's own end.
+"""Sessions in a browser: begun with an API key or a login link, ended by time, or by the key's own end.
 
 A token is `rs_EXPIRY_KEYHASH_MAC`. The MAC binds the other two by the workspace's signing key, so that nothing is
-stored. The hash of the key opens nothing without that MAC; it lets each request see whether the key still holds.
+stored, and logging out takes the cookie away and no more. The hash of the key opens nothing without that MAC; it lets
+each request see whether the key still holds.
 """
 
 from __future__ import annotations

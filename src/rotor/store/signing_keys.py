@@ -25,7 +25,7 @@ class SigningKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._recent: Recent[int, list[str]] = Recent(self._read)
+        self._recent: Recent[int, list[str]] = Recent(self._read, guessed=True)
 
     async def of(self, workspace_id: int) -> list[str]:
         """The keys that are not retired, newest first; none where the workspace has never had a key."""
