@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -152,6 +153,12 @@ async def waits_after_a_timeout_has_passed() -> None:
     await inner()
 
 
+async def waits_beside_something_with_a_deadline() -> None:
+    nothing, job = None, SimpleNamespace(deadline=5.0)
+    await inner()
+    assert (nothing, job.deadline) == (None, 5.0)
+
+
 INSIDE = [
     waits_for_a_task,
     gathers,
@@ -172,6 +179,7 @@ INSIDE = [
     waits_in_a_generator,
     waits_through_an_awaitable_object,
     waits_after_a_timeout_has_passed,
+    waits_beside_something_with_a_deadline,
 ]
 
 

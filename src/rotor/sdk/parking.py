@@ -21,6 +21,7 @@ import gc
 from asyncio import locks, queues, tasks
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
+from itertools import pairwise, starmap
 from math import isfinite
 from types import CodeType, FrameType, GeneratorType, MethodType
 from typing import Any
@@ -33,6 +34,7 @@ _WAIT: CodeType = tasks._wait.__code__  # type: ignore[attr-defined]
 _WAIT_FOR = tasks.wait_for.__code__
 _AS_COMPLETED = getattr(tasks.as_completed, "__code__", None)
 _WRAPPERS = frozenset({"async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable"})
+_EXITS = ("__aexit__", "__exit__")
 _PRIMITIVES = frozenset({locks.__name__, queues.__name__})
 
 
@@ -197,17 +199,19 @@ def _has_timeout(awaitable: Any) -> bool:
     frame = _frame(awaitable)
     if frame is not None and frame.f_code is _WAIT_FOR and frame.f_locals.get("timeout") is not None:
         return True
-    return any(_is_timeout(held) for held in gc.get_referents(awaitable))
+    held = gc.get_referents(awaitable)
+    return any(map(_is_timeout, held)) or any(starmap(_is_timeout_apart, pairwise(held)))
 
 
 def _is_timeout(held: Any) -> bool:
-    """Whether `held`, found on a frame's stack, is an entered context manager with a deadline.
+    """Whether `held`, found on a frame's stack, is the bound exit of an entered context manager with a deadline."""
+    return isinstance(held, MethodType) and held.__name__ in _EXITS and _has_deadline(held.__self__)
 
-    What stands there is its bound `__exit__` or `__aexit__`.
-    """
-    if not isinstance(held, MethodType) or held.__name__ not in ("__aexit__", "__exit__"):
-        return False
-    return _has_deadline(held.__self__)
+
+def _is_timeout_apart(held: Any, manager: Any) -> bool:
+    """The same from Python 3.14 on: there the function and the context manager stand side by side."""
+    is_exit = held is not None and any(getattr(type(manager), name, None) is held for name in _EXITS)
+    return is_exit and _has_deadline(manager)
 
 
 def _has_deadline(manager: Any) -> bool:
