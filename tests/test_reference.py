@@ -22,7 +22,7 @@ from rotor.api.app import DECLARED
 from rotor.api.problems import kinds, problem
 from rotor.cli.main import commands
 from rotor.engine.backoff import delay
-from rotor.protocol import messages
+from rotor.protocol import invocations, messages
 from rotor.sdk import resources
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
@@ -214,7 +214,7 @@ def test_every_error_is_listed() -> None:
 def structs() -> list[type[msgspec.Struct]]:
     return [
         value
-        for value in vars(messages).values()
+        for value in (*vars(messages).values(), *vars(invocations).values())
         if isinstance(value, type) and issubclass(value, messages.Struct) and value is not messages.Struct
     ]
 

@@ -32,7 +32,7 @@ GUARDED = [
     ("POST", "/v1/runs/0197c8ea-0000-7000-8000-000000000000/cancel"),
     ("POST", "/v1/runs/0197c8ea-0000-7000-8000-000000000000/replay"),
     ("POST", "/v1/signals/s/complete"),
-    ("POST", "/v1/checkpoints/0197c8ea-0000-7000-8000-000000000000"),
+    ("POST", "/v1/checkpoints"),
 ]
 
 

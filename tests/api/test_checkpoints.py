@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
+from rotor import limits
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
 from rotor.protocol.signing import generate_key, sign
-from rotor.store import leases
+from rotor.store import leases, workspaces
 from rotor.store.database import Database
 from rotor.store.keys import Keys
 from rotor.store.signing_keys import SigningKeys
@@ -32,11 +33,14 @@ class Holder:
         self.token = token
         self.signing_key = signing_key
 
-    async def commit(self, *messages: Any, run_id: object = None, **changes: str | None) -> Answered:
-        """Send a frame; `changes` replace headers, or leave them out, and `key` the signing key."""
-        return await self.send(json.dumps(messages).encode(), run_id, changes)
+    async def commit(self, *messages: Any, **changes: str | None) -> Answered:
+        """Send a checkpoint; `changes` replace headers, or leave them out, and `key` the signing key."""
+        return await self.send(json.dumps([self.checkpoint(*messages)]).encode(), changes)
 
-    async def send(self, body: bytes, run_id: object = None, changes: dict[str, str | None] | None = None) -> Answered:
+    def checkpoint(self, *messages: Any) -> dict[str, Any]:
+        return {"token": self.token, "messages": messages}
+
+    async def send(self, body: bytes, changes: dict[str, str | None] | None = None) -> Answered:
         changes = dict(changes or {})
         signed = sign(
             body, message_id="m1", timestamp=int(time.time()), keys=[changes.pop("key", None) or self.signing_key]
@@ -46,7 +50,7 @@ class Holder:
             headers.pop(name.replace("_", "-"), None)
             if value is not None:
                 headers[name.replace("_", "-")] = value
-        return await self.anyone("POST", f"/v1/checkpoints/{run_id or self.run_id}", raw=body, headers=headers)
+        return await self.anyone("POST", "/v1/checkpoints", raw=body, headers=headers)
 
     def done(self, n: int, step_id: str, output: Any = None) -> dict[str, Any]:
         return {
@@ -94,18 +98,46 @@ async def test_a_step_is_committed_and_acknowledged(call: Client, holder: Holder
     committed = await holder.commit(holder.done(1, "fetch", {"x": 1}))
 
     assert committed.status == 200
-    (answer,) = committed.json
+    ((answer,),) = committed.json
     assert (answer["type"], answer["run_id"], answer["n"]) == ("committed", str(holder.run_id), [1])
     (step,) = await steps(call, holder)
     assert (step["id"], step["status"], step["output"]) == ("fetch", "completed", {"x": 1})
 
 
-async def test_an_empty_frame_announces_the_invocation(holder: Holder, database: Database) -> None:
+async def test_one_request_holds_checkpoints_of_many_runs_and_answers_each(
+    call: Client, holder: Holder, database: Database
+) -> None:
+    lease_id = await database.pool.fetchval("SELECT id FROM leases")
+    over = await put_run(database, status="running")
+    token = await Tokens(SigningKeys(database)).issue(1, over, lease_id)
+    stale = {"token": token, "messages": [{**holder.done(1, "fetch"), "run_id": str(over)}]}
+    answered = await holder.send(json.dumps([stale, holder.checkpoint(holder.done(1, "fetch"))]).encode())
+
+    assert [[(one["type"], one["run_id"]) for one in frame] for frame in answered.json] == [
+        [("drop_run", str(over))],
+        [("committed", str(holder.run_id))],
+    ]
+    assert len(await steps(call, holder)) == 1
+
+
+async def test_a_request_holds_so_many_checkpoints_and_messages(
+    call: Client, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MESSAGES_PER_FRAME", 2)
+    three = [holder.done(n, f"step {n}") for n in (1, 2, 3)]
+    for checkpoints in ([holder.checkpoint()] * 3, [holder.checkpoint(*three[:2]), holder.checkpoint(three[2])]):
+        refused = await holder.send(json.dumps(checkpoints).encode())
+        assert (refused.status, refused.fields) == (422, ["body"])
+        assert "MESSAGES_PER_FRAME" in refused.json["errors"][0]["message"]
+    assert await steps(call, holder) == []
+
+
+async def test_an_empty_checkpoint_announces_the_invocation(holder: Holder, database: Database) -> None:
     lease_id = await database.pool.fetchval("SELECT id FROM leases")
     await database.pool.execute("UPDATE leases SET connection = 0")
     assert not await leases.has_begun(database, lease_id)
 
-    assert (await holder.commit()).json == []
+    assert (await holder.commit()).json == [[]]
     assert await leases.has_begun(database, lease_id)
 
 
@@ -119,11 +151,28 @@ async def test_the_same_frame_again_changes_nothing(call: Client, holder: Holder
 async def test_without_its_token_nothing_is_committed(
     call: Client, holder: Holder, key: str, database: Database
 ) -> None:
-    stranger = await put_run(database, status="running")
     for change in (None, "Bearer ", f"Bearer {key}", "Bearer rt_1_2_3", f"Bearer {holder.token}x"):
         refused = await holder.commit(holder.done(1, "fetch"), Authorization=change)
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
-    assert (await holder.commit(holder.done(1, "fetch"), run_id=stranger)).status == 401
+    genuine = holder.checkpoint(holder.done(1, "fetch"))
+    for token in ("", "rt_1_2_3_4", f"{holder.token}x", await token_elsewhere(database)):
+        refused = await holder.send(json.dumps([genuine, {**genuine, "token": token}]).encode())
+        assert (refused.status, refused.json["detail"][:9]) == (401, "[1].token")
+    assert await steps(call, holder) == []
+
+
+async def token_elsewhere(database: Database) -> str:
+    """A genuine token of a run of another workspace."""
+    await Keys(database).create(workspace="another")
+    workspace_id = await workspaces.identify(database, "another")
+    return await Tokens(SigningKeys(database)).issue(workspace_id, uuid4(), uuid4())
+
+
+async def test_a_token_writes_to_its_run_alone(call: Client, holder: Holder, database: Database) -> None:
+    other = await put_run(database, status="running")
+    foreign = {**holder.done(2, "fetch"), "run_id": str(other)}
+    refused = await holder.commit(holder.done(1, "fetch"), foreign)
+    assert (refused.status, refused.fields) == (422, ["[0].messages[1].run_id"])
     assert await steps(call, holder) == []
 
 
@@ -159,7 +208,7 @@ async def test_a_lost_lease_commits_nothing(call: Client, holder: Holder, databa
     async with database.connection() as connection:
         await connection.raw.execute("UPDATE runs SET lease_id = $2 WHERE id = $1", holder.run_id, uuid4())
     answered = await holder.commit(holder.done(1, "fetch"))
-    assert [message["type"] for message in answered.json] == ["drop_run"]
+    assert [message["type"] for message in answered.json[0]] == ["drop_run"]
     assert await steps(call, holder) == []
 
 
@@ -169,18 +218,16 @@ async def test_a_lost_lease_commits_nothing(call: Client, holder: Holder, databa
         (b"", 400, "body"),
         (b"{}", 422, "body"),
         (b"[1]", 422, "[0]"),
-        (b"[{}]", 422, "[0].type"),
-        (b'[{"type":"no_such"}]', 422, "[0].type"),
-        (b'[{"type":"step_done"}]', 422, "[0].run_id"),
-        (
-            b'[{"type":"run_parked","run_id":"0197c8ea-0000-7000-8000-000000000000","n":1,"settled":0}]',
-            422,
-            "[0].run_id",
-        ),
-        (b'[{"type":"run_completed","output":NaN}]', 400, "[0].output"),
+        (b"[{}]", 422, "[0].token"),
+        (b'[{"token":"t","messages":[{}]}]', 422, "[0].messages[0].type"),
+        (b'[{"token":"t","messages":[{"type":"no_such"}]}]', 422, "[0].messages[0].type"),
+        (b'[{"token":"t","messages":[{"type":"step_done"}]}]', 422, "[0].messages[0].run_id"),
+        (b'[{"token":"t","messages":[{"type":"run_completed","output":NaN}]}]', 400, "[0].messages[0].output"),
     ],
 )
-async def test_what_is_no_frame_is_refused_by_its_field(holder: Holder, raw: bytes, status: int, field: str) -> None:
+async def test_what_is_no_checkpoint_is_refused_by_its_field(
+    holder: Holder, raw: bytes, status: int, field: str
+) -> None:
     refused = await holder.send(raw)
     assert (refused.status, refused.fields) == (status, [field])
 
@@ -202,12 +249,12 @@ async def test_a_workspaces_key_comes_with_the_signing_key_that_holds(holder: Ho
 
 async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(call: Client, holder: Holder) -> None:
     answered = await holder.commit(holder.done(1, "a"), holder.done(2, "b\0"), holder.done(3, "c"))
-    assert [(message["type"], message["n"]) for message in answered.json] == [("committed", [1, 3]), ("refused", 2)]
+    assert [(message["type"], message["n"]) for message in answered.json[0]] == [("committed", [1, 3]), ("refused", 2)]
     assert [step["id"] for step in await steps(call, holder)] == ["a", "c"]
 
 
-@pytest.mark.parametrize("settled", ["-1", "one", "1" * 10])
-async def test_a_count_of_settled_waits_that_is_none_is_refused(holder: Holder, settled: str) -> None:
-    answered = await holder.commit(holder.done(1, "a"), rotor_settled=settled)
-    assert answered.status == 422
-    assert answered.json["errors"][0]["field"] == "rotor-settled"
+@pytest.mark.parametrize("settled", [-1, "1", 10**10])
+async def test_a_count_of_settled_waits_that_is_none_is_refused(holder: Holder, settled: Any) -> None:
+    checkpoint = {**holder.checkpoint(holder.done(1, "a")), "settled": settled}
+    answered = await holder.send(json.dumps([checkpoint]).encode())
+    assert (answered.status, answered.fields) == (422, ["[0].settled"])

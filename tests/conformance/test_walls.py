@@ -173,8 +173,9 @@ async def test_the_serve_path_tells_what_is_served_and_no_secret(serve: Service)
 async def test_checkpoints_are_taken_from_nobody_without_a_token(keyed: Service, key: str, token: str) -> None:
     run_id = await keyed.start("signals.wait", signal=key)
     await keyed.reaches(run_id, "gate")
-    frame = f'[{{"type": "run_completed", "run_id": "{run_id}", "n": 9, "output": "forged"}}]'
-    reply = await keyed.request("POST", f"/v1/checkpoints/{run_id}", frame, key=token)
+    message = f'{{"type": "run_completed", "run_id": "{run_id}", "n": 9, "output": "forged"}}'
+    checkpoints = f'[{{"token": "{token}", "messages": [{message}]}}]'
+    reply = await keyed.request("POST", "/v1/checkpoints", checkpoints, key=token)
     assert reply.status == 401
-    assert (await keyed.request("POST", f"/v1/checkpoints/{run_id}", frame)).status == 401
+    assert (await keyed.request("POST", "/v1/checkpoints", checkpoints)).status == 401
     assert (await keyed.rotor.runs.get(run_id)).status == "waiting"

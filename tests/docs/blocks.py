@@ -31,7 +31,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
 from rotor.engine.matching import parse_match
-from rotor.protocol import messages
+from rotor.protocol import invocations, messages
 from tests.docs import drawings, shell
 
 __all__ = ["blocks"]
@@ -43,6 +43,7 @@ _FRAMES: Final[dict[str, Any]] = {
     "server frame": list[messages.ServerMessage],
     "run frame": list[messages.RunMessage],
     "holder frame": list[messages.HolderMessage],
+    "checkpoints": list[invocations.Checkpoint],
 }
 
 run_python = PythonEvaluator()
@@ -98,7 +99,7 @@ def read_json(text: str, name: str) -> None:
     """Parse `text` as the message or frame `name`, or as any JSON where there is no name."""
     value = json.loads(text)
     if name:
-        kind = _FRAMES[name] if name in _FRAMES else getattr(messages, name)
+        kind = _FRAMES.get(name) or getattr(messages, name, None) or getattr(invocations, name)
         msgspec.json.decode(text, type=kind)
         check_fields(value, kind)
 

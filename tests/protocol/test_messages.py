@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rotor.protocol import json, messages
+from rotor.protocol import invocations, json, messages
 from tests.conformance_vectors import vectors
 
 VECTORS = vectors("messages")
@@ -17,8 +17,10 @@ DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "holder_frame": messages.holder_frame,
     "worker_frame": messages.worker_frame,
     "server_frame": messages.server_frame,
-    "invocation": msgspec.json.Decoder(messages.Invocation),
-    "invocation_result": msgspec.json.Decoder(messages.InvocationResult),
+    "checkpoints": invocations.checkpoints,
+    "checkpoint_answers": invocations.checkpoint_answers,
+    "invocation": msgspec.json.Decoder(invocations.Invocation),
+    "invocation_result": msgspec.json.Decoder(invocations.InvocationResult),
     "manifest": msgspec.json.Decoder(messages.Manifest),
 }
 
@@ -71,7 +73,7 @@ def test_the_vectors_leave_out_no_message_and_no_field() -> None:
             seen.setdefault(type(struct), set()).update(given)
     every = {
         kind
-        for kind in vars(messages).values()
+        for kind in (*vars(messages).values(), *vars(invocations).values())
         if isinstance(kind, type) and issubclass(kind, messages.Struct) and kind is not messages.Struct
     }
     assert set(seen) == every

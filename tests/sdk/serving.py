@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,18 +14,9 @@ from aiohttp import web
 
 from rotor import Context, SyncContext, create_function
 from rotor.protocol import signing
+from rotor.protocol.invocations import Checkpoint, Invocation, InvocationResult, checkpoints
 from rotor.protocol.json import Raw
-from rotor.protocol.messages import (
-    Committed,
-    Event,
-    HolderMessage,
-    Invocation,
-    InvocationResult,
-    Memo,
-    RunMessage,
-    StartRun,
-    run_frame,
-)
+from rotor.protocol.messages import Committed, Event, HolderMessage, HolderSays, LogLine, Memo, RunMessage, StartRun
 
 KEY = signing.generate_key()
 TOKEN = "token-of-one-run"
@@ -62,10 +54,12 @@ def start(function_id: str, data: Any, memo: Sequence[Memo] = (), **fields: Any)
     return StartRun(**{**usual, **fields}, function_id=function_id, event=event, memo=list(memo))
 
 
-def invocation(function_id: str, data: Any, checkpoint_url: str, memo: Sequence[Memo] = ()) -> bytes:
+def invocation(
+    function_id: str, data: Any, checkpoint_url: str, memo: Sequence[Memo] = (), *, token: str = TOKEN, **fields: Any
+) -> bytes:
     """The body of an invocation."""
-    run = start(function_id, data, memo)
-    order = Invocation(run=run, checkpoint_url=checkpoint_url, token=TOKEN, payload_bytes_max=1_000_000)
+    run = start(function_id, data, memo, **fields)
+    order = Invocation(run=run, checkpoint_url=checkpoint_url, token=token, payload_bytes_max=1_000_000)
     return msgspec.json.encode(order)
 
 
@@ -82,22 +76,39 @@ def result(body: bytes) -> list[RunMessage]:
 
 
 class CheckpointServer:
-    """Commits what it is sent, one group a frame; `stumble` may answer in its place."""
+    """Commits what it is sent, one group a checkpoint, but for the tokens in `refused`; `stumble` may answer in its
+    place."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.frames: list[list[RunMessage]] = []
+        self.refused: set[str] = set()
+        self.requests: list[list[Checkpoint]] = []
+        self.frames: list[list[HolderSays]] = []
         self.also: list[HolderMessage] = []
+        self.open = asyncio.Event()
+        """Answers are held back while it is not set."""
+        self.open.set()
         self.stumble: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if (stumbled := self.stumble(request)) is not None:
             return stumbled
-        assert request.headers["authorization"] == f"Bearer {TOKEN}"
         signing.verify(body, dict(request.headers), keys=[KEY], now=time.time())
-        frame = run_frame.decode(body)
+        given = checkpoints.decode(body)
+        assert request.headers["authorization"] == f"Bearer {given[0].token}"
+        self.requests.append(given)
+        if not self.refused.isdisjoint(one.token for one in given):
+            return web.Response(status=401)
+        await self.open.wait()
+        return web.Response(body=msgspec.json.encode([self.commit(one) for one in given]))
+
+    def commit(self, checkpoint: Checkpoint) -> list[HolderMessage]:
+        frame = checkpoint.messages
         self.frames.append(frame)
-        committed = Committed(run_id="r1", n=[message.n for message in frame if message.n], group=len(self.frames))
+        numbers: dict[str, list[int]] = {}
+        for message in frame:
+            if not isinstance(message, LogLine) and message.n:
+                numbers.setdefault(message.run_id, []).append(message.n)
         also, self.also = self.also, []
-        return web.Response(body=msgspec.json.encode([committed, *also]))
+        return [*(Committed(run_id=run, n=n, group=len(self.frames)) for run, n in numbers.items()), *also]

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from rotor import Context, create_function
+from rotor.protocol.invocations import Invocation
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import (
     CancelRun,
     DropRun,
-    Invocation,
     Memo,
     RunCancelled,
     RunCompleted,

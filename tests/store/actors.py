@@ -24,7 +24,7 @@ from rotor.services.matcher import Matcher
 from rotor.services.rescuer import Rescuer
 from rotor.services.timers import Timers
 from rotor.store import claims, functions, leases
-from rotor.store.committer import Committer
+from rotor.store.committer import Committer, Exchange
 from rotor.store.intake import NewEvent
 from rotor.store.store import Store
 from tests.messages import raw
@@ -102,9 +102,9 @@ class Holder:
 
     async def say(self, *messages: RunMessage) -> list[HolderMessage]:
         """Send messages of one run; the answer."""
-        return await self.store.committer.exchange(
-            self.workspace_id, self.lease_id, messages, connection=self.connection
-        )
+        said = Exchange(self.workspace_id, self.lease_id, messages, connection=self.connection)
+        (answer,) = await self.store.committer.exchange([said])
+        return answer
 
     def settled(self, run_id: str | UUID) -> list[str]:
         """The steps that it was told to have come to their end, in order."""

@@ -15,7 +15,8 @@ from rotor.engine.run import StepKey
 from rotor.protocol.messages import CancelRun, Committed, DropRun, HolderMessage, Refused, RunMessage, Settled, StartRun
 from rotor.store import leases
 from rotor.store.cancellation import cancel
-from rotor.store.committer import NONE
+from rotor.store.claims import claim_invocations
+from rotor.store.committer import NONE, Exchange
 from rotor.store.problems import Overloaded
 from rotor.store.progress import divide, write_progress
 from rotor.store.store import Store
@@ -470,6 +471,33 @@ async def test_a_worker_whose_lease_was_taken_writes_nothing_more(store: Store) 
     assert await select(store.database, "SELECT 1 FROM steps") == []
 
 
+async def test_results_of_an_invocation_go_the_short_way_while_all_its_messages_come_to_this_server(
+    store: Store,
+) -> None:
+    """The one that is missing may have opened a wait at another server."""
+    await serve(store, "f", serve_url="http://app/")
+    run_id = str(await begin(store))
+    (claimed,) = await claim_invocations(store.database, count=1)
+    store.holders.add(claimed.lease_id, None)
+    store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet)
+
+    async def post(n: int) -> list[HolderMessage]:
+        done = replace(messages.done(run_id, f"step {n}"), n=n)
+        (answer,) = await store.committer.exchange([Exchange(1, claimed.lease_id, [done])])
+        return answer
+
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE") as other:
+        assert acknowledged(await post(1)) == [1]
+        assert acknowledged(await post(2)) == [2]
+        posting = asyncio.create_task(post(4))
+        await until_blocked(other)
+    assert acknowledged(await posting) == [4]
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE") as other:
+        posting = asyncio.create_task(post(5))
+        await until_blocked(other)
+    assert acknowledged(await posting) == [5]
+
+
 async def test_an_app_is_told_with_each_answer_what_was_settled_since_the_last(
     store: Store, second_store: Store
 ) -> None:
@@ -477,8 +505,8 @@ async def test_an_app_is_told_with_each_answer_what_was_settled_since_the_last(
     await holder.say(messages.sleeps(run_id, "nap", 60))
     store.holders.remove(holder.lease_id)  # nothing is pushed to it
     await fire_deadlines(second_store, timedelta(seconds=60))
-    answer = await store.committer.exchange(1, holder.lease_id, [messages.done(run_id, "a")], told=0)
-    again = await store.committer.exchange(1, holder.lease_id, [messages.done(run_id, "b")], told=1)
+    (answer,) = await store.committer.exchange([Exchange(1, holder.lease_id, [messages.done(run_id, "a")], told=0)])
+    (again,) = await store.committer.exchange([Exchange(1, holder.lease_id, [messages.done(run_id, "b")], told=1)])
 
     committed, settled = answer
     assert isinstance(committed, Committed)

@@ -20,7 +20,7 @@ from rotor.store.scopes import Caller
 from rotor.store.signal_links import SignalLinks
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
-from rotor.store.tokens import Tokens
+from rotor.store.tokens import Claim, Tokens
 
 __all__ = ["Api", "Call", "header"]
 
@@ -59,8 +59,8 @@ class Call:
         self.body: Any = None
         """The body's value, as the operation declares it."""
         self.raw_body = b""
-        self.lease: tuple[int, UUID] | None = None
-        """The (workspace id, lease id) for which the holder of a run writes, where the operation takes its token."""
+        self.claim: Claim | None = None
+        """What the token of an invocation speaks for, where the operation takes one."""
 
     @property
     def workspace_id(self) -> int:

@@ -1,12 +1,14 @@
-"""`/v1/checkpoints/{run_id}`: the holder of an invocation over HTTP commits its steps while it runs.
+"""`/v1/checkpoints`: holders of invocations over HTTP commit their steps while they run, those of many runs in one
+request.
 
-The token says which run and lease it writes for, and the signature that the body is its own; whether the lease still
-holds is decided where the messages are written.
+The signature says that the body is the workspace's own, and the token of each checkpoint which run and lease it writes
+for; whether the lease still holds is decided where the messages are written.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rotor import limits
@@ -17,51 +19,43 @@ from rotor.api.calls import Call
 from rotor.api.operations import Operation, Result
 from rotor.api.problems import Unauthorized
 from rotor.errors import SignatureError
-from rotor.protocol.messages import HolderSays, run_frame
+from rotor.protocol.invocations import Checkpoint, checkpoints
+from rotor.protocol.messages import HolderSays, Refused, RunMessage
 from rotor.protocol.signing import verify
 from rotor.store import leases
+from rotor.store.committer import Exchange
 from rotor.store.message_checks import refusal
 from rotor.store.problems import Invalid
+from rotor.store.tokens import Claim
 
 __all__ = ["OPERATIONS"]
 
 
 async def admit(call: Call) -> None:
     """A stranger's body, which may be large, is not even read. Raises `Unauthorized`."""
-    call.lease = await call.api.tokens.verify(bearer(call.scope) or "", call.run_id())
-    if call.lease is None:
-        raise Unauthorized("send the token of this run's invocation as `Authorization: Bearer TOKEN`")
+    call.claim = await call.api.tokens.verify(bearer(call.scope) or "")
+    if call.claim is None:
+        raise Unauthorized("send the token of one of these invocations as `Authorization: Bearer TOKEN`")
 
 
 async def commit(call: Call) -> Answer:
-    assert call.lease is not None
-    run_id, (workspace_id, lease_id) = call.run_id(), call.lease
+    assert call.claim is not None
+    workspace_id = call.claim.workspace_id
     await _check_signature(call, workspace_id)
-    frame: list[HolderSays] = decode_body(call.raw_body, run_frame)
-    if not frame:
-        await leases.begin_invocation(call.store.database, workspace_id, lease_id)
-    if len(frame) > limits.MESSAGES_PER_FRAME:
-        message = f"holds {len(frame):,} messages; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
-        raise Invalid([("body", message)])
-    foreign = [number for number, message in enumerate(frame) if message.run_id != str(run_id)]
-    if foreign:
-        raise Invalid([(f"[{number}].run_id", "is not the run of the path") for number in foreign[: limits.PAGE_ITEMS]])
-    payload_bytes_max = call.api.store.payload_bytes_max
-    messages = call.store.logs.without_lines(workspace_id, frame)
-    refusals = [refusal(message, payload_bytes_max=payload_bytes_max) for message in messages]
-    kept = [message for message, refused in zip(messages, refusals, strict=True) if refused is None]
-    told = await call.store.committer.exchange(workspace_id, lease_id, kept, told=_told(call))
-    return json_answer([*told, *(refused for refused in refusals if refused is not None)])
-
-
-def _told(call: Call) -> int | None:
-    """How many settled waits the holder knows of."""
-    given = call.headers.get("rotor-settled")
-    if given is None:
-        return None
-    if not given.isascii() or not given.isdigit() or len(given) > 9:
-        raise Invalid([("rotor-settled", "is the number of settled waits that the holder knows of")])
-    return int(given)
+    given: list[Checkpoint] = decode_body(call.raw_body, checkpoints)
+    _check_size(given)
+    claims = await _claims(call, workspace_id, given)
+    for one, claim in zip(given, claims, strict=True):
+        if not one.messages:
+            await leases.begin_invocation(call.store.database, workspace_id, claim.lease_id)
+    said: list[Exchange] = []
+    refusals: list[list[Refused]] = []
+    for one, claim in zip(given, claims, strict=True):
+        kept, refused = _kept(call, workspace_id, one.messages)
+        said.append(Exchange(workspace_id, claim.lease_id, kept, told=one.settled))
+        refusals.append(refused)
+    told = await call.store.committer.exchange(said)
+    return json_answer([[*answer, *refused] for answer, refused in zip(told, refusals, strict=True)])
 
 
 async def _check_signature(call: Call, workspace_id: int) -> None:
@@ -74,14 +68,58 @@ async def _check_signature(call: Call, workspace_id: int) -> None:
             raise Unauthorized(f"{error}; sign with the workspace's signing key (ROTOR_SIGNING_KEY)") from None
 
 
+def _check_size(given: Sequence[Checkpoint]) -> None:
+    """Raise `Invalid` for more than a request may hold."""
+    for what, count in (("checkpoints", len(given)), ("messages", sum(len(one.messages) for one in given))):
+        if count > limits.MESSAGES_PER_FRAME:
+            message = f"holds {count:,} {what}; the limit is {limits.MESSAGES_PER_FRAME:,} (MESSAGES_PER_FRAME)"
+            raise Invalid([("body", message)])
+
+
+async def _claims(call: Call, workspace_id: int, given: Sequence[Checkpoint]) -> list[Claim]:
+    """What each checkpoint may write for.
+
+    Raises `Unauthorized` for a token that is not genuine or of another workspace, and `Invalid` for a message about
+    another run than its token's.
+    """
+    claims, foreign = [], []
+    for number, one in enumerate(given):
+        claim = await call.api.tokens.verify(one.token)
+        if claim is None or claim.workspace_id != workspace_id:
+            raise Unauthorized(f"[{number}].token is not that of an invocation of the workspace")
+        run_id = str(claim.run_id)
+        foreign += [
+            f"[{number}].messages[{place}].run_id"
+            for place, message in enumerate(one.messages)
+            if message.run_id != run_id
+        ]
+        claims.append(claim)
+    if foreign:
+        raise Invalid([(field, "is not the run of the token") for field in foreign[: limits.PAGE_ITEMS]])
+    return claims
+
+
+def _kept(call: Call, workspace_id: int, messages: Sequence[HolderSays]) -> tuple[list[RunMessage], list[Refused]]:
+    """What of a checkpoint is written, and what cannot be."""
+    kept: list[RunMessage] = []
+    refused: list[Refused] = []
+    for message in call.store.logs.without_lines(workspace_id, messages):
+        fault = refusal(message, payload_bytes_max=call.store.payload_bytes_max)
+        if fault is None:
+            kept.append(message)
+        else:
+            refused.append(fault)
+    return kept, refused
+
+
 OPERATIONS = (
     Operation(
         "POST",
-        "/v1/checkpoints/{run_id}",
+        "/v1/checkpoints",
         "commit_checkpoints",
         commit,
-        "Commit what an invocation of a serve app has done",
-        {200: Result("A frame: what is durable now, and what else its holder should know.", list[dict[str, Any]])},
+        "Commit what invocations of a serve app have done",
+        {200: Result("Per checkpoint a frame: what is durable now, and what else its holder should know.", list[Any])},
         "protocol",
         access="token",
         admit=admit,
@@ -89,12 +127,10 @@ OPERATIONS = (
         body_bytes_max=limits.FRAME_BYTES,
         body_limit="FRAME_BYTES",
         headers={
-            "rotor-settled": "How many settled waits the holder was told of; the answer has those since.",
             "webhook-id": "Standard Webhooks: the id of this message.",
             "webhook-timestamp": "Standard Webhooks: when it was signed, in seconds since 1970.",
             "webhook-signature": "Standard Webhooks: `v1,` and the base64 of its HMAC-SHA256.",
         },
-        problems=(404,),
-        details="Body and answer are frames: arrays of the messages that docs/reference/protocol.md specifies.",
+        details="Body and answer hold the messages that docs/reference/protocol.md specifies.",
     ),
 )

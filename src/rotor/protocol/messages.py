@@ -1,8 +1,7 @@
 """The messages of the protocol: one set for both transports.
 
-A *frame* is a JSON array of messages. Over WebSocket each side sends frames; over HTTP the request of a checkpoint
-call-back is a frame of the SDK and its answer a frame of the server. `docs/reference/protocol.md` says when each is
-sent.
+A *frame* is a JSON array of messages. Over WebSocket each side sends frames; over HTTP a checkpoint holds a frame of
+the SDK, and is answered by a frame of the server. `docs/reference/protocol.md` says when each is sent.
 
 The server knows two facts about a step: it is **done** (or failed), perhaps with an event to emit; or it is **parked**
 until the first of a deadline and a message on a topic, perhaps with a child run to start.
@@ -365,29 +364,6 @@ class Goodbye(Struct, frozen=True, tag_field="type", tag="goodbye"):
 
 WorkerMessage: TypeAlias = Hello | Heartbeat | Goodbye | HolderSays
 ServerMessage: TypeAlias = Welcome | Goodbye | HolderMessage
-
-
-# --- one invocation over HTTP
-
-
-class Invocation(Struct, frozen=True):
-    """The signed body that the server posts to a `serve_url`."""
-
-    run: StartRun
-    checkpoint_url: str
-    """Where the SDK posts frames while it holds the run."""
-    token: str
-    """What authorises those posts, bound to this run and lease."""
-    payload_bytes_max: int
-    announce: bool = False
-    """Post an empty frame before the body begins: an earlier invocation came to nothing, and it is not known whether
-    the app had begun."""
-
-
-class InvocationResult(Struct, frozen=True):
-    """The answer to an invocation: the messages not yet acknowledged, the last of which ends it."""
-
-    messages: list[HolderSays]
 
 
 worker_frame = msgspec.json.Decoder(list[WorkerMessage])

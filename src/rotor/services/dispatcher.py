@@ -11,6 +11,7 @@ from rotor.services.invoker import Invoker
 from rotor.services.loop import Loop
 from rotor.services.workers import WorkerConnection, Workers
 from rotor.store.claims import claim_invocations, claim_runs
+from rotor.store.committer import Exchange
 from rotor.store.store import Store
 
 __all__ = ["Dispatcher"]
@@ -86,7 +87,8 @@ class Dispatcher(Loop):
             run_id=start.run_id, n=0, error=Error(name="LimitError", message=text), retries=0, retriable=False
         )
         await self._store.committer.commits.room()
-        await self._store.committer.exchange(workspace_id, UUID(start.lease_id), [failed], connection=connection)
+        said = Exchange(workspace_id, UUID(start.lease_id), [failed], connection=connection)
+        await self._store.committer.exchange([said])
 
 
 def oversized(start: StartRun) -> bool:

@@ -29,11 +29,13 @@ from uuid_utils.compat import uuid7
 
 from rotor import limits, tracing
 from rotor.engine.arrivals import HolderLost
-from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, RunFailed, RunMessage, StartRun
+from rotor.protocol.invocations import Invocation, InvocationResult
+from rotor.protocol.messages import HolderSays, RunFailed, RunMessage, StartRun
 from rotor.protocol.signing import sign
 from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
+from rotor.store.committer import Exchange
 from rotor.store.message_checks import refusal
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
@@ -78,6 +80,8 @@ class Invoker:
         """Runs that may have begun where nobody answered: asked to say so the next time."""
         self._calls: dict[tuple[int, str], bool] = {}
         """By workspace and serve_url: whether the last call was answered; what was called since they were taken."""
+        self._ended_leases: list[UUID] = []
+        """The leases of invocations that are over."""
 
     @property
     def free_slots(self) -> int:
@@ -92,8 +96,15 @@ class Invoker:
         calls, self._calls = self._calls, {}
         return calls
 
+    def take_ended(self) -> list[UUID]:
+        """The leases of the invocations that have come to their end since this was asked before."""
+        ended, self._ended_leases = self._ended_leases, []
+        return ended
+
     def start(self, claimed: ClaimedInvocation) -> None:
         """Invoke a claimed run in the background."""
+        self._store.holders.add(claimed.lease_id, None)
+        self._store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet)
         task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
         self._in_flight[claimed.lease_id] = task
         self._by_app[claimed.serve_url] += 1
@@ -101,6 +112,8 @@ class Invoker:
 
     def _ended(self, claimed: ClaimedInvocation, task: asyncio.Task[None]) -> None:
         del self._in_flight[claimed.lease_id]
+        self._store.holders.remove(claimed.lease_id)
+        self._ended_leases.append(claimed.lease_id)
         self._by_app[claimed.serve_url] -= 1
         if not self._by_app[claimed.serve_url]:
             del self._by_app[claimed.serve_url]
@@ -124,7 +137,7 @@ class Invoker:
             await self._session.close()
 
     async def _invoke(self, claimed: ClaimedInvocation) -> None:
-        run_id = UUID(claimed.start.run_id)
+        run_id = claimed.run_id
         app = (claimed.workspace_id, claimed.serve_url)
         try:
             result = await self._post(claimed)
@@ -133,7 +146,7 @@ class Invoker:
             self._unanswered.discard(run_id)
             await self._record(claimed, result.messages)
             # An answer that does not end the invocation breaks it off.
-            if any(await self._store.committer.submit_all([HolderLost(run_id, claimed.lease_id)])):
+            if self._store.holders.held_by(claimed.lease_id) and await self._take_away(claimed):
                 log.warning(
                     "run %s: %s answered, and neither ended nor parked it",
                     run_id,
@@ -152,10 +165,9 @@ class Invoker:
                 await self._not_begun(claimed, error)
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
             await self._lost(claimed, error)
-        await leases.delete(self._store.database, [claimed.lease_id])
 
     async def _not_begun(self, claimed: ClaimedInvocation, error: Exception) -> None:
-        run_id, seconds = UUID(claimed.start.run_id), await self._pause(claimed.serve_url)
+        run_id, seconds = claimed.run_id, await self._pause(claimed.serve_url)
         log.warning(
             "run %s: %s cannot be reached (%s); tried again in %.0f s",
             run_id,
@@ -164,11 +176,10 @@ class Invoker:
             seconds,
             extra=_told(claimed),
         )
-        lost = HolderLost(run_id, claimed.lease_id, unreached_seconds=seconds)
-        await self._store.committer.submit_all([lost])
+        await self._take_away(claimed, unreached_seconds=seconds)
 
     async def _lost(self, claimed: ClaimedInvocation, error: Exception) -> None:
-        run_id = UUID(claimed.start.run_id)
+        run_id = claimed.run_id
         log.warning(
             "run %s: %s broke off its invocation (%s)",
             run_id,
@@ -177,7 +188,16 @@ class Invoker:
             extra=_told(claimed),
         )
         company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
-        await self._store.committer.submit_all([HolderLost(run_id, claimed.lease_id, company=company)])
+        await self._take_away(claimed, company=company)
+
+    async def _take_away(
+        self, claimed: ClaimedInvocation, *, company: int = 0, unreached_seconds: float | None = None
+    ) -> bool:
+        """End the app's hold on the run; return whether there was one. What still comes of the app goes the long way,
+        which knows that."""
+        self._store.holders.remove(claimed.lease_id)
+        lost = HolderLost(claimed.run_id, claimed.lease_id, unreached_seconds, company)
+        return any(await self._store.committer.submit_all([lost]))
 
     def _ask_to_announce(self, run_id: UUID) -> None:
         if len(self._unanswered) > limits.BATCH:
@@ -199,7 +219,8 @@ class Invoker:
                 break
             kept.append(message)
         await self._store.committer.commits.room()
-        await self._store.committer.exchange(claimed.workspace_id, claimed.lease_id, kept, can_go_on=False)
+        said = Exchange(claimed.workspace_id, claimed.lease_id, kept)
+        await self._store.committer.exchange([said], can_go_on=False)
 
     async def _pause(self, serve_url: str) -> float:
         """Seconds until the app is tried again: the more, the longer it is away, however many runs find nobody."""
@@ -217,14 +238,13 @@ class Invoker:
 
     async def _call(self, claimed: ClaimedInvocation, start: StartRun) -> InvocationResult:
         keys = await self._signing_keys.ensure(claimed.workspace_id)
-        run_id = UUID(start.run_id)
         body = msgspec.json.encode(
             Invocation(
                 run=start,
-                checkpoint_url=f"{self._public_url}/v1/checkpoints/{run_id}",
-                token=await self._tokens.issue(claimed.workspace_id, run_id, claimed.lease_id),
+                checkpoint_url=f"{self._public_url}/v1/checkpoints",
+                token=await self._tokens.issue(claimed.workspace_id, claimed.run_id, claimed.lease_id),
                 payload_bytes_max=self._store.payload_bytes_max,
-                announce=run_id in self._unanswered,
+                announce=claimed.run_id in self._unanswered,
             )
         )
         headers = sign(body, message_id=f"msg_{uuid7()}", timestamp=int(time.time()), keys=keys)

@@ -1,6 +1,7 @@
 """Keeps the leases of holders that are alive: workers heard lately, invocations in flight. The others run out.
 
-What people see of workers is their leases; of apps that were called, it keeps whether they answered.
+The leases of invocations that are over are given back together. What people see of workers is their leases; of apps
+that were called, it keeps whether they answered.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Keeper(Loop):
         if workers or invocations:
             kept = await leases.extend(self._store.database, [*workers, *invocations])
         self._workers.cut_off(set(workers) - kept)
+        if ended := self._invoker.take_ended():
+            await leases.delete(self._store.database, ended)
         if calls := self._invoker.take_calls():
             await note_calls(self._store.database, calls)
         return limits.HEARTBEAT.total_seconds()

@@ -32,7 +32,10 @@ class ClaimedInvocation:
     workspace_id: int
     serve_url: str
     lease_id: UUID
+    run_id: UUID
     start: StartRun
+    quiet: bool
+    """As of a `ClaimedRun`."""
 
 
 async def claim_runs(
@@ -55,8 +58,12 @@ async def claim_runs(
 def _claimed(row: Record, lease_id: UUID, memo: list[Memo]) -> ClaimedRun:
     resume = row["was_kept_by"] == lease_id
     # Of a body that is kept only the changes are read: other waits may be open.
-    quiet = not row["losses"] and not resume and all(one.status != "waiting" for one in memo)
+    quiet = not resume and _is_quiet(row, memo)
     return ClaimedRun(row["id"], _start(row, lease_id, memo, resume=resume), quiet)
+
+
+def _is_quiet(row: Record, memo: Sequence[Memo]) -> bool:
+    return not row["losses"] and all(one.status != "waiting" for one in memo)
 
 
 async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:
@@ -66,15 +73,14 @@ async def claim_invocations(database: Database, *, count: int) -> list[ClaimedIn
         if not rows:
             return []
         memos = await _memos(connection, rows, None)
-    return [
-        ClaimedInvocation(
-            row["workspace_id"],
-            row["serve_url"],
-            row["lease_id"],
-            _start(row, row["lease_id"], memos.get(row["id"], [])),
-        )
-        for row in rows
-    ]
+    return [_invocation(row, memos.get(row["id"], [])) for row in rows]
+
+
+def _invocation(row: Record, memo: list[Memo]) -> ClaimedInvocation:
+    start = _start(row, row["lease_id"], memo)
+    return ClaimedInvocation(
+        row["workspace_id"], row["serve_url"], row["lease_id"], row["id"], start, _is_quiet(row, memo)
+    )
 
 
 async def _memos(connection: Connection, rows: Sequence[Record], keeper: UUID | None) -> dict[UUID, list[Memo]]:

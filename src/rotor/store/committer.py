@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -46,7 +46,7 @@ from rotor.store.reading import lock_runs, read_known
 from rotor.store.steps import memo_of_row
 from rotor.store.writing import Written, write
 
-__all__ = ["Committer", "Result"]
+__all__ = ["Committer", "Exchange", "Result"]
 
 log = logging.getLogger("rotor.store")
 
@@ -64,6 +64,19 @@ class Result(NamedTuple):
     acted: bool
     told: Sequence[HolderMessage]
     """Shared by all arrivals of one run in one batch."""
+
+
+class Exchange(NamedTuple):
+    """What the holder of one run says that is answered where it said it: over HTTP."""
+
+    workspace_id: int
+    lease_id: UUID
+    messages: Sequence[RunMessage]
+    told: int | None = None
+    """How many settled waits it knows of: the answer has those that were settled since, or a race that the body runs
+    would end otherwise on replay."""
+    connection: int | None = None
+    """As for `Committer.put`, where the holder is a worker."""
 
 
 class Committer:
@@ -111,35 +124,29 @@ class Committer:
 
         self.commits.put(self._from_holder(workspace_id, lease_id, message, connection=connection), done)
 
-    async def exchange(
-        self,
-        workspace_id: int,
-        lease_id: UUID,
-        messages: Sequence[RunMessage],
-        *,
-        can_go_on: bool = True,
-        told: int | None = None,
-        connection: int | None = None,
-    ) -> list[HolderMessage]:
-        """Commit messages of one run's holder and return the answer. Raises `Overloaded`.
+    async def exchange(self, said: Sequence[Exchange], *, can_go_on: bool = True) -> list[list[HolderMessage]]:
+        """Commit what holders say, and return the answer to each. Raises `Overloaded`.
 
-        With `can_go_on` false the holder has ended its invocation: a run that cannot be parked is claimed again. `told`
-        is how many settled waits it knows of: the answer has those that were settled since, or a race that the body
-        runs would end otherwise on replay. `connection` is as for `put`, where the holder is a worker.
+        With `can_go_on` false they have ended their invocations: a run that cannot be parked is claimed again.
         """
-        arrivals = [
-            self._from_holder(workspace_id, lease_id, message, can_go_on=can_go_on, told=told, connection=connection)
-            for message in messages
-        ]
+        arrivals = [self._from_exchange(one, message, can_go_on=can_go_on) for one in said for message in one.messages]
         results = await self.commits.submit_all(arrivals)
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
         if overloaded is not None:
             raise overloaded
-        answers: dict[int, Sequence[HolderMessage]] = {}
-        for message, result in zip(messages, results, strict=True):
-            answer: Sequence[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
-            answers[id(answer)] = answer
-        return [message for answer in answers.values() for message in answer]
+        left = iter(results)
+        return [_answer(one.messages, left) for one in said]
+
+    def _from_exchange(self, said: Exchange, message: RunMessage, *, can_go_on: bool) -> FromHolder:
+        self._holders.hear(said.lease_id, message.run_id, message.n)
+        return self._from_holder(
+            said.workspace_id,
+            said.lease_id,
+            message,
+            can_go_on=can_go_on,
+            told=said.told,
+            connection=said.connection,
+        )
 
     def _from_holder(
         self,
@@ -290,6 +297,16 @@ def _weight(arrival: Arrival) -> int:
         case _:
             payload = 0
     return payload + ARRIVAL_BYTES
+
+
+def _answer(messages: Sequence[RunMessage], results: Iterator[Result | BaseException]) -> list[HolderMessage]:
+    """What one holder is told: the results of its messages are the next of `results`."""
+    answers: dict[int, Sequence[HolderMessage]] = {}
+    for message in messages:
+        result = next(results)
+        answer: Sequence[HolderMessage] = result.told if isinstance(result, Result) else [_refused(message, result)]
+        answers[id(answer)] = answer
+    return [message for answer in answers.values() for message in answer]
 
 
 def _refused(message: RunMessage, error: BaseException) -> Refused:

@@ -1,7 +1,8 @@
 """Who holds runs at this server: by lease, how to tell them of commits, and how much each run's holder has been told.
 
 What is told here is a shortcut for those connected to this process; a holder elsewhere learns the same at its next
-message.
+message. So does the app of an invocation over HTTP, which was posted from here but may post its checkpoints to any
+server: the numbers of its messages tell whether this one has seen them all.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ Deliver = Callable[[Sequence[HolderMessage]], None]
 class _Held:
     """One run, as far as its holder has been told of it."""
 
-    __slots__ = ("quiet", "run_id", "told")
+    __slots__ = ("heard", "quiet", "run_id", "told")
 
     def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
         self.run_id = run_id
         self.told = told
         """How many of its settled waits the holder knows of, or `UNKNOWN`."""
+        self.heard = 0
+        """The number of the last message of an invocation."""
         self.quiet = quiet
         """It has no open wait and no counted loss, so nobody but its holder has anything to do with it."""
 
@@ -38,7 +41,7 @@ class _Holder:
 
     __slots__ = ("deliver", "runs")
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver | None) -> None:
         self.deliver = deliver
         self.runs: dict[str, _Held] = {}
 
@@ -51,8 +54,9 @@ class Holders:
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
 
-    def add(self, lease_id: UUID, deliver: Deliver) -> None:
-        """`deliver` is called with messages for the holder; it must neither block nor raise."""
+    def add(self, lease_id: UUID, deliver: Deliver | None) -> None:
+        """`deliver` is called with messages for the holder; it must neither block nor raise. None: an invocation, which
+        hears in the answers to what it says."""
         self._holders[lease_id] = _Holder(deliver)
 
     def remove(self, lease_id: UUID) -> None:
@@ -78,9 +82,18 @@ class Holders:
         if held is not None:
             held.quiet = False
 
+    def hear(self, lease_id: UUID, run_id: str, n: int) -> None:
+        """A message of this number comes in. Where an invocation's are not in a row, another server has taken some."""
+        holder = self._holders.get(lease_id)
+        held = None if holder is None or holder.deliver is not None else holder.runs.get(run_id)
+        if held is not None and n:
+            held.quiet = held.quiet and n == held.heard + 1
+            held.heard = n
+
     def told(self, lease_id: UUID, run_id: UUID) -> int | None:
         """How many settled waits of the run its holder knows of; None where it is not connected here."""
-        held = self._held(lease_id, str(run_id))
+        holder = self._holders.get(lease_id)
+        held = None if holder is None or holder.deliver is None else holder.runs.get(str(run_id))
         return None if held is None else held.told
 
     def start(self, lease_id: UUID, run_id: UUID, start: StartRun, *, quiet: bool) -> None:
@@ -88,12 +101,13 @@ class Holders:
         holder = self._holders.get(lease_id)
         if holder is not None:
             holder.runs[start.run_id] = _Held(run_id, start.settled, quiet=quiet)
-            holder.deliver([start])
+            if holder.deliver is not None:
+                holder.deliver([start])
 
     def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage]) -> None:
         """Tell a holder, if it is connected here."""
         holder = self._holders.get(lease_id)
-        if holder is None:
+        if holder is None or holder.deliver is None:
             return
         for message in messages:
             if isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
@@ -117,10 +131,11 @@ class Holders:
         return 0 if holder is None else len(holder.runs)
 
     def held(self) -> list[tuple[UUID, UUID, int]]:
-        """(lease, run, told) of every run held here."""
+        """(lease, run, told) of every run held by one who is connected here."""
         return [
             (lease_id, held.run_id, held.told)
             for lease_id, holder in self._holders.items()
+            if holder.deliver is not None
             for held in holder.runs.values()
         ]
 

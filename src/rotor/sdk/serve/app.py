@@ -24,7 +24,8 @@ import msgspec
 from rotor import limits
 from rotor.errors import ApiError, ConfigError, ConnectionLostError, PayloadError, SignatureError
 from rotor.protocol import json, signing
-from rotor.protocol.messages import FunctionSpec, Invocation, InvocationResult, Manifest
+from rotor.protocol.invocations import Invocation, InvocationResult
+from rotor.protocol.messages import FunctionSpec, Manifest
 from rotor.sdk.client import Rotor
 from rotor.sdk.functions import Function
 from rotor.sdk.loading import check_ids

@@ -1,4 +1,4 @@
-"""Posts the checkpoints of an invocation to the server, and reads its answers."""
+"""Posts checkpoints to the server, and reads its answers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ import tenacity
 
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.protocol import signing
-from rotor.protocol.messages import HolderMessage, Invocation, holder_frame
+from rotor.protocol.invocations import checkpoint_answers
+from rotor.protocol.messages import HolderMessage
 from rotor.sdk.http import Sessions, problem
 
-__all__ = ["Checkpoints"]
+__all__ = ["Answers", "Checkpoints"]
 
 ATTEMPTS: Final = 3
 AWAY_SECONDS: Final = 20.0
 """How long a server that has answered before is waited for: it may be starting again, and its leases last longer."""
 TIMEOUT_SECONDS: Final = 30.0
 REACHED_NOBODY: Final = (429, 500, 502, 503, 504)
+
+Answers = list[list[HolderMessage]]
+"""One frame a checkpoint, in their order."""
 
 
 class Checkpoints:
@@ -36,15 +40,15 @@ class Checkpoints:
         """The hosts that have answered."""
 
     async def post(
-        self, invocation: Invocation, frame: bytes, *, settled: int, on_away: Callable[[], None] = lambda: None
-    ) -> list[HolderMessage]:
-        """The server's answer to `frame`, from a holder that was told of `settled` settled waits. `on_away` is called
-        when it does not answer at once.
+        self, url: str, token: str, checkpoints: Sequence[bytes], *, on_away: Callable[[], None] = lambda: None
+    ) -> Answers:
+        """What the server answers to `checkpoints`, each of them JSON; `token` is that of one of them. `on_away` is
+        called when it does not answer at once.
 
         Raises `ConnectionLostError` where it cannot be reached after a few quick tries, or for a while if it has been
         reached before; `ApiError` where it refuses.
         """
-        host = urlsplit(invocation.checkpoint_url).netloc
+        host = urlsplit(url).netloc
         stop = tenacity.stop_after_attempt(ATTEMPTS)
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(ConnectionLostError),
@@ -53,17 +57,19 @@ class Checkpoints:
             before_sleep=lambda _: on_away(),
             reraise=True,
         )
-        answer: list[HolderMessage] = await attempts(self._post, invocation, frame, settled)
+        answers: Answers = await attempts(self._post, url, token, b"[" + b",".join(checkpoints) + b"]")
+        if len(answers) != len(checkpoints):
+            raise ApiError(200, f"the answer is to {len(answers)} checkpoints", f"{len(checkpoints)} were posted")
         self._reached.add(host)
-        return answer
+        return answers
 
-    async def _post(self, invocation: Invocation, frame: bytes, settled: int) -> list[HolderMessage]:
+    async def _post(self, url: str, token: str, body: bytes) -> Answers:
         session = await self._sessions.get()
-        url, timeout = invocation.checkpoint_url, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
-        headers = {**self._headers(invocation.token, frame), "rotor-settled": str(settled)}
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
+        headers = self._headers(token, body)
         try:
             async with session.post(
-                url, data=frame, headers=headers, timeout=timeout, allow_redirects=False
+                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError) as error:
@@ -73,13 +79,13 @@ class Checkpoints:
         if response.status != 200:
             raise problem(response.status, response.reason or "", answer)
         try:
-            return holder_frame.decode(answer)
+            return checkpoint_answers.decode(answer)
         except msgspec.MsgspecError as error:
-            raise ApiError(response.status, "the answer is no frame", str(error)) from None
+            raise ApiError(response.status, "the answer is no list of frames", str(error)) from None
 
-    def _headers(self, token: str, frame: bytes) -> dict[str, str]:
+    def _headers(self, token: str, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         if self._keys:
             message_id, timestamp = f"msg_{uuid4().hex}", int(time.time())
-            headers |= signing.sign(frame, message_id=message_id, timestamp=timestamp, keys=self._keys)
+            headers |= signing.sign(body, message_id=message_id, timestamp=timestamp, keys=self._keys)
         return headers

@@ -1,8 +1,8 @@
 """Runs one invocation: the body of one run, its checkpoints posted to the server while it goes on.
 
-One post is on its way at a time, and takes all that is ready: answers then come in the order of their commits, which is
-the order in which a replay hands results out. The message that ends the invocation (the run completed, failed, parked
-...) is not posted; it rides in the response.
+One checkpoint of a run is on its way at a time, and takes all that is ready: answers then come in the order of their
+commits, which is the order in which a replay hands results out. The message that ends the invocation (the run
+completed, failed, parked ...) is not posted; it rides in the response.
 
 Where the server's call-back cannot be reached, or somebody else answers it, no further step starts, the bodies in
 flight end, and the response carries what was not acknowledged, with the run given back: the server writes it and calls
@@ -18,14 +18,19 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final
+
+import msgspec
 
 from rotor import limits
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.protocol.frames import frames
-from rotor.protocol.messages import HolderSays, Invocation, InvocationResult, LogLine
+from rotor.protocol.invocations import Invocation, InvocationResult
+from rotor.protocol.messages import HolderMessage, HolderSays, LogLine
 from rotor.sdk.functions import Function
 from rotor.sdk.serve.checkpoints import Checkpoints
+from rotor.sdk.serve.gathering import Gathering, Taken
 from rotor.sdk.session import FINAL_MESSAGES, Session
 
 __all__ = ["Invoker"]
@@ -43,6 +48,7 @@ class Invoker:
 
     def __init__(self, keys: Sequence[str], *, threads: int) -> None:
         self._checkpoints = Checkpoints(keys)
+        self._gathering = Gathering(self._checkpoints)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rotor-step")
 
     async def run(
@@ -52,29 +58,40 @@ class Invoker:
 
         `is_gone` tells whether whoever waits for them has hung up.
         """
-        held = HeldRun(function, invocation, self._checkpoints, self._threads, is_gone)
+        held = HeldRun(function, invocation, self._gathering, self._threads, is_gone)
         try:
+            if invocation.announce:
+                with suppress(ConnectionLostError, ApiError):  # out of reach: the run goes as far as it can without
+                    await self._checkpoints.post(invocation.checkpoint_url, invocation.token, [held.said(b"[]")])
             return await held.go()
         finally:
             await held.session.close()
 
 
 class HeldRun:
-    """One run while it is invoked: the channel of its session, and the loop that posts."""
+    """One run while it is invoked: the channel of its session, and what it has to post."""
 
     def __init__(
         self,
         function: Function[Any, Any],
         invocation: Invocation,
-        checkpoints: Checkpoints,
+        gathering: Gathering,
         threads: Executor,
         is_gone: Callable[[], bool],
     ) -> None:
-        self._invocation = invocation
-        self._checkpoints = checkpoints
+        self.token = invocation.token
+        self._url = invocation.checkpoint_url
+        self._gathering = gathering
         self._is_gone = is_gone
         self._outgoing: list[HolderSays] = []
+        self._frames: list[bytes] = []
+        """What did not fit in one checkpoint with what is on its way."""
+        self._is_posting = False
+        self._is_final = False
+        """The message that ends the invocation is ready."""
+        self._posts_end = False
         self._changed = asyncio.Event()
+        self._failure: Exception | None = None
         self._was_away = False
         """The server could not be reached for a while: what rides in the response may reach nobody."""
         self.session = Session(
@@ -89,56 +106,99 @@ class HeldRun:
 
     def send(self, message: HolderSays) -> None:
         """The channel of the session."""
-        if not isinstance(message, LogLine):
-            self._changed.set()
-        elif not self._outgoing:
-            asyncio.get_running_loop().call_later(LOG_LINES_WITHIN_SECONDS, self._changed.set)
         self._outgoing.append(message)
+        if not isinstance(message, LogLine):
+            self._is_final = self._is_final or isinstance(message, FINAL_MESSAGES)
+            self._stir()
+        elif len(self._outgoing) == 1:
+            asyncio.get_running_loop().call_later(LOG_LINES_WITHIN_SECONDS, self._stir, context=Context())
 
     async def go(self) -> InvocationResult:
-        if self._invocation.announce:
-            await self._announce()
         self.session.begin()
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._failure is not None:
+                return await self._give_back(self._failure)
+            if self._is_posting:
+                continue
             if self._is_final and not self._was_away and not self._is_gone():
                 return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
             if self.session.state == "ended":  # dropped: the run is not ours any more
                 return InvocationResult(messages=[])
-            try:
-                await self._post()
-            except (ConnectionLostError, ApiError) as error:
-                log.warning(
-                    "run %s is given back after its steps in flight: its checkpoints do not reach the server; is its "
-                    "--public-url right? %s",
-                    self.session.run_id,
-                    error,
-                    extra={"run_id": self.session.run_id},
-                )
-                await self.session.release(grace_seconds=STEP_SECONDS_MAX)
-                return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
+            if self._is_final:
+                self._posts_end = True
+                self._post()
 
-    async def _announce(self) -> None:
-        with suppress(ConnectionLostError, ApiError):  # out of reach: the run goes as far as it can without
-            await self._checkpoints.post(self._invocation, b"[]", settled=self.session.settled)
-
-    def _note_away(self) -> None:
-        self._was_away = True
-
-    @property
-    def _is_final(self) -> bool:
-        """Whether the message that ends the invocation is ready."""
-        return any(isinstance(message, FINAL_MESSAGES) for message in self._outgoing)
+    async def _give_back(self, failure: Exception) -> InvocationResult:
+        if not isinstance(failure, ConnectionLostError | ApiError):
+            raise failure
+        log.warning(
+            "run %s is given back after its steps in flight: its checkpoints do not reach the server; is its "
+            "--public-url right? %s",
+            self.session.run_id,
+            failure,
+            extra={"run_id": self.session.run_id},
+        )
+        await self.session.release(grace_seconds=STEP_SECONDS_MAX)
+        return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
 
     @property
     def _lines(self) -> list[LogLine]:
         return [message for message in self._outgoing if isinstance(message, LogLine)]
 
-    async def _post(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
-        for frame in frames(outgoing, bytes_max=limits.REQUEST_BYTES):
-            for message in await self._checkpoints.post(
-                self._invocation, frame, settled=self.session.settled, on_away=self._note_away
-            ):
+    # --- what is posted
+
+    def _stir(self) -> None:
+        """Have what is ready posted; of what ends the invocation it is decided how it travels."""
+        if self._is_posting or self._failure is not None:
+            return
+        if self._is_final:
+            self._changed.set()
+        elif self._outgoing:
+            self._post()
+
+    def _post(self) -> None:
+        self._is_posting = True
+        self._gathering.ready(self._url, self)
+
+    def take(self) -> Taken | None:
+        """All that is ready, within the limits of a request."""
+        if self._frames:
+            return Taken(self.said(self._frames.pop(0)), limits.MESSAGES_PER_FRAME)
+        if self._is_final and not self._posts_end:
+            self._is_posting = False
+            self._changed.set()
+            return None
+        outgoing, self._outgoing, self._is_final = self._outgoing, [], False
+        frame, *self._frames = frames(outgoing, bytes_max=limits.REQUEST_BYTES)
+        return Taken(self.said(frame), limits.MESSAGES_PER_FRAME if self._frames else len(outgoing))
+
+    def said(self, frame: bytes) -> bytes:
+        """A checkpoint of this run with these messages."""
+        checkpoint = {"token": self.token, "messages": msgspec.Raw(frame), "settled": self.session.settled}
+        return msgspec.json.encode(checkpoint)
+
+    def answered(self, answer: Sequence[HolderMessage]) -> None:
+        """Hand the answer to the session."""
+        if self.session.state == "ended":
+            return
+        self._is_posting = False
+        try:
+            for message in answer:
                 self.session.receive(message)
+        except Exception as error:
+            self.failed(error)
+        if self._frames and self._failure is None:
+            self._post()
+        else:
+            self._stir()
+
+    def failed(self, error: Exception) -> None:
+        """Go no further: what was taken reached nobody, or was refused."""
+        self._failure = error
+        self._changed.set()
+
+    def note_away(self) -> None:
+        """The last message may not ride in the response."""
+        self._was_away = True

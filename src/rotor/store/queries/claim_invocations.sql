@@ -36,7 +36,7 @@ WITH served AS MATERIALIZED (
     RETURNING runs.*, numbered.serve_url, numbered.started_at IS NULL AS fresh
 )
 SELECT claimed.id, claimed.workspace_id, claimed.lease_id, claimed.serve_url, claimed.function_id, claimed.attempt,
-       claimed.settled, claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data,
+       claimed.settled, claimed.losses, claimed.fresh, events.id AS event_id, events.name AS event_name, events.data AS event_data,
        events.ts AS event_ts,
        events.traceparent
 FROM claimed

@@ -1,11 +1,12 @@
 -- The committer, for runs that nobody but their holder has anything to do with: results of steps and ends of runs, as far as
--- the holder's lease stands and nobody has asked for cancellation. Primary key look-ups and upserts; a step that has ended is
--- left as it is. A lease's row is held FOR SHARE to the commit: whoever takes its runs away marks it taken first, and waits.
+-- the holder's lease stands (for a worker: with this connection) and nobody has asked for cancellation. Primary key look-ups and
+-- upserts; a step that has ended is left as it is. A lease's row is held FOR SHARE to the commit: whoever takes its runs away marks it taken first, and waits.
 -- Returns the commit's number, how many results it wrote, and the runs that ended.
 WITH held AS MATERIALIZED (
     SELECT leases.id, given.place
     FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS given (id, connection, place)
-    JOIN leases ON leases.id = given.id AND leases.connection = given.connection AND leases.taken_at IS NULL
+    JOIN leases ON leases.id = given.id AND leases.connection = coalesce(given.connection, leases.connection)
+        AND leases.taken_at IS NULL
     ORDER BY leases.id
     FOR SHARE OF leases
 ), batch AS MATERIALIZED (
