@@ -49,6 +49,9 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
 class NoInvoker:
     """Nothing is served over HTTP."""
 
+    def take_ended(self) -> list[Any]:
+        return []
+
     def alive(self) -> list[Any]:
         return []
 
