@@ -44,7 +44,7 @@ async def test_without_a_key_nothing_is_said(anyone: Client, method: str, path: 
     assert refused.json["errors"] == []
 
 
-@pytest.mark.parametrize("path", ["/v1/checkpoints/0197c8ea-0000-7000-8000-000000000000", "/v1/events"])
+@pytest.mark.parametrize("path", ["/v1/checkpoints", "/v1/events"])
 async def test_the_body_of_a_stranger_is_not_waited_for(anyone: Client, path: str) -> None:
     _, _, port = anyone.url.rpartition(":")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
