@@ -135,5 +135,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the fault campaigns did."""
     if campaign.totals:
         terminalreporter.section("fault campaigns")
-        for name, number in campaign.totals.items():
-            terminalreporter.write_line(f"{number:>10,} {name}")
+        for line in campaign.numbers():
+            terminalreporter.write_line(line)

@@ -56,6 +56,12 @@ class Program:
             await asyncio.sleep(0.02)
         return self
 
+    @property
+    def state(self) -> str:
+        """One letter, as in `ps`: T where it is stopped."""
+        facts = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        return facts.rpartition(")")[2].split()[0]
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -1,4 +1,7 @@
-"""Random faults under load, and a verdict: `python -m tests.crashes.campaign --minutes 10 --seed 7`."""
+"""Faults under load, and a verdict: `python -m tests.crashes.campaign --minutes 10 --seed 7`.
+
+Every fault that is promised strikes at least once, in an order by chance, and again until the time is over.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +13,60 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+from rotor import Rotor
 from rotor.errors import ApiError, RotorError
-from tests.campaign import totals
-from tests.crashes.lab import LINKS, Lab, open_lab
-from tests.crashes.launch import LEASE_SECONDS
+from tests.campaign import numbers
+from tests.crashes.faults import FROZEN, LINKS, NO_CONNECTION, PROMISED, Fault
+from tests.crashes.lab import Lab, open_lab
 from tests.crashes.programs import KINDS
 from tests.crashes.verdict import Sent, judge
 
-__all__ = ["LINK_FAULTS", "LONG_SECONDS", "Load", "settle", "strike_at_random"]
+__all__ = ["Load", "missing", "strike_at_random"]
 
-LONG_SECONDS: Final = LEASE_SECONDS + 1.5
-"""A holder that is frozen for so long has lost its runs."""
-PAUSE_SECONDS: Final = 0.06
-"""Between two events."""
+PAUSE_SECONDS: Final = 0.12
+"""Between two events of one client."""
 CANCEL_EVERY: Final = 10
-LINK_FAULTS: Final = (
-    "broken", "broken for one end", "half closed", "half a request", "half an answer", "slow", "silent"
-)  # fmt: skip
 
 
 class Load:
-    """Events of every kind, on and on, with what their runs wait for; and some are cancelled."""
+    """Events of every kind, on and on, with what their runs wait for; and some are cancelled.
+
+    They are sent within `async with`; at its end all that was sent comes to its own.
+    """
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.sent = Sent({}, set())
         self._lab = lab
         self._random = random.Random(seed)
-        self._rotor = lab.client()
+        self._clients = lab.clients()
+        self._numbers = count(1)
         self._stopping = asyncio.Event()
+        self._sending: list[asyncio.Task[None]] = []
         self._following: set[asyncio.Task[None]] = set()
-        self._task = asyncio.create_task(self._run())
 
-    async def stop(self) -> None:
-        """Send no more, and return once all that was sent has got what it waits for."""
+    async def __aenter__(self) -> None:
+        self._stopping.clear()
+        self._sending = [asyncio.create_task(self._send(client)) for client in self._clients]
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stopping.set()
-        await self._task
+        if kind is not None:
+            return
+        await asyncio.gather(*self._sending)
         async with asyncio.timeout(60):
             while self._following:
                 await asyncio.wait(self._following)
+        await self._lab.bench.all_ended(60)
 
-    async def _run(self) -> None:
-        number = 0
+    async def _send(self, client: Rotor) -> None:
         while not self._stopping.is_set():
-            number += 1
+            number = next(self._numbers)
             kind = KINDS[number % len(KINDS)]
             prefix = self._random.choice("ws")
             key = f"{prefix}-{kind}-{number}"
@@ -66,7 +75,7 @@ class Load:
             if is_cancelled:
                 kind = "chain"
             with suppress(RotorError):
-                await self._rotor.send(f"{prefix}/{kind}", data, id=key)
+                await client.send(f"{prefix}/{kind}", data, id=key)
                 self.sent.events[key] = kind
             if kind == "waiting":
                 self._follow(self._feed(key))
@@ -83,24 +92,24 @@ class Load:
     async def _feed(self, key: str) -> None:
         """What the run waits for comes too early, in time or late."""
         await asyncio.sleep(self._random.random())
-        await self._again(lambda: self._rotor.send("news", {"key": key}, id=f"news-{key}"))
+        await self._again(lambda rotor: rotor.send("news", {"key": key}, id=f"news-{key}"))
         await asyncio.sleep(self._random.random())
-        await self._again(lambda: self._rotor.complete_signal(f"signal-{key}", f"for {key}"))
+        await self._again(lambda rotor: rotor.complete_signal(f"signal-{key}", f"for {key}"))
 
     async def _cancel(self, key: str) -> None:
         await asyncio.sleep(self._random.random() * 2)
 
-        async def cancel() -> None:
-            for run in (await self._rotor.events.get(key)).runs:
-                await self._rotor.runs.cancel(run.id)
+        async def cancel(rotor: Rotor) -> None:
+            for run in (await rotor.events.get(key)).runs:
+                await rotor.runs.cancel(run.id)
 
         await self._again(cancel)
 
-    async def _again(self, act: Callable[[], Awaitable[object]]) -> None:
+    async def _again(self, act: Callable[[Rotor], Awaitable[object]]) -> None:
         """Until it is acknowledged. What was done by a call whose answer was lost is refused then, or not there."""
         while True:
             try:
-                await act()
+                await act(self._random.choice(self._clients))
             except ApiError as error:
                 if error.status in (404, 409):
                     return
@@ -111,64 +120,69 @@ class Load:
                 return
 
 
-def random_faults(lab: Lab, chance: random.Random, *, long: float) -> list[Callable[[], Awaitable[None]]]:
-    """One fault of each sort, its details by chance, in an order by chance. `long` is how long freezes may last."""
-    kill, stop = signal.SIGKILL, signal.SIGTERM
-    which, how = chance.randrange(2), chance.choice([kill, stop])
-    away = chance.uniform(0, 0.5)
-    faults: list[Callable[[], Awaitable[None]]] = [
-        lambda: lab.end_server(which, kill, away_seconds=away),
-        lambda: lab.end_server(1 - which, stop, away_seconds=away),
-        lambda: lab.freeze_server(which, chance.choice([1.0, long])),
-        lambda: lab.end_worker(which, kill),
-        lambda: lab.end_worker(1 - which, stop),
-        lambda: lab.freeze(lab.workers[which], f"worker {which}", long),
-        lambda: lab.end_app(kill),
-        lambda: lab.end_app(how),
-        lambda: lab.freeze(lab.app, "app", chance.choice([1.0, long])),
-        lambda: lab.restart_postgres(signal.SIGINT, away_seconds=away),
-        lambda: lab.restart_postgres(chance.choice([signal.SIGQUIT, kill]), away_seconds=away),
-        lambda: lab.freeze_postgres(chance.choice([1.0, long])),
-        lambda: lab.exhaust_connections(1.5),
-    ]
-    for link in LINKS:
-        for way in chance.sample(LINK_FAULTS, 2):
-            seconds, size = chance.uniform(0.2, 1.2), chance.choice([0, 10, 100, 700])
-            faults.append(_breaking(lab, link, way, seconds, size))
-    chance.shuffle(faults)
-    return faults
+def inject(lab: Lab, fault: Fault, chance: random.Random) -> Awaitable[None]:
+    """One fault, its details by chance."""
+    whom, how = fault
+    which, away_seconds = chance.randrange(2), chance.uniform(0, 0.5)
+    seconds, size = chance.uniform(0.2, 1.2), chance.choice([1, 10, 100, 700])
+    if whom in LINKS:
+        return lab.break_link(whom, how, seconds=seconds, after_bytes=size)
+    if how == NO_CONNECTION:
+        return lab.exhaust_connections(seconds)
+    if how == FROZEN:
+        freezes = {
+            "server": lambda: lab.freeze_server(which),
+            "worker": lambda: lab.freeze_worker(which),
+            "app": lab.freeze_app,
+            "Postgres": lab.freeze_postgres,
+        }
+        return freezes[whom]()
+    number = signal.Signals[how]
+    ends = {
+        "server": lambda: lab.end_server(which, number, away_seconds=away_seconds),
+        "worker": lambda: lab.end_worker(which, number),
+        "app": lambda: lab.end_app(number),
+        "Postgres": lambda: lab.restart_postgres(number, away_seconds=away_seconds),
+    }
+    return ends[whom]()
 
 
-def _breaking(lab: Lab, link: str, way: str, seconds: float, size: int) -> Callable[[], Awaitable[None]]:
-    return lambda: lab.break_link(link, way, seconds=seconds, after_bytes=size)
-
-
-async def strike_at_random(lab: Lab, seed: int, *, seconds: float, freeze_seconds: float = LONG_SECONDS) -> None:
-    """Faults one after the other until the time is over; then all is healed."""
-    chance = random.Random(seed)
+async def strike_at_random(lab: Lab, seed: int, faults: Iterable[Fault], *, seconds: float = 0) -> None:
+    """Each of the faults, in an order by chance, those of links beside those of processes; again until the time is
+    over."""
     until_time = time.monotonic() + seconds
-    while time.monotonic() < until_time:
-        for fault in random_faults(lab, chance, long=freeze_seconds):
-            await fault()
-            await asyncio.sleep(chance.uniform(0.1, 0.6))
+    of_links = [fault for fault in sorted(faults) if fault[0] in LINKS]
+    of_processes = [fault for fault in sorted(faults) if fault[0] not in LINKS]
+
+    async def strike(lane: list[Fault], chance: random.Random) -> None:
+        while lane:
+            for fault in chance.sample(lane, len(lane)):
+                await inject(lab, fault, chance)
+                await asyncio.sleep(chance.uniform(0.1, 0.6))
             if time.monotonic() > until_time:
-                break
+                return
+
+    await asyncio.gather(
+        strike(of_links, random.Random(seed)),
+        strike(of_processes, random.Random(seed + 1)),
+    )
 
 
-async def settle(lab: Lab, load: Load) -> None:
-    """All that was sent comes to its end."""
-    await load.stop()
-    await lab.bench.all_ended(60)
+def missing(lab: Lab) -> list[Fault]:
+    """What was promised and never injected."""
+    return sorted(PROMISED - set(lab.injected))
 
 
 async def campaign(seed: int, seconds: float, folder: Path) -> None:
     async with open_lab(folder) as lab:
         load = Load(lab, seed)
-        await strike_at_random(lab, seed, seconds=seconds)
-        await settle(lab, load)
-        await judge(lab, load.sent)
-        assert lab.faults > 0
-        sys.stdout.write("\n".join([*lab.story, ""]))
+        try:
+            async with load:
+                await strike_at_random(lab, seed, PROMISED, seconds=seconds)
+            await judge(lab, load.sent)
+            assert not missing(lab)
+        finally:
+            sys.stdout.write("\n".join([*lab.story, ""]))
 
 
 if __name__ == "__main__":
@@ -182,5 +196,4 @@ if __name__ == "__main__":
         try:
             asyncio.run(campaign(options.seed, options.minutes * 60, Path(made)))
         finally:
-            for name, number in totals.items():
-                sys.stdout.write(f"{number:>10,} {name}\n")
+            sys.stdout.write("\n".join([*numbers(), ""]))

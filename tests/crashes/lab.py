@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,16 +17,19 @@ import asyncpg
 
 from rotor import Rotor
 from rotor.dev.postgres import Postgres
-from tests.campaign import count
-from tests.crashes.bench import Bench, Program, Recorded
+from rotor.store.doctor import Finding
+from tests.campaign import count_fault
+from tests.crashes.bench import Bench, Program, Recorded, until
+from tests.crashes.faults import CUT_OFF, FROZEN, LINKS, NO_CONNECTION, Fault
 from tests.crashes.launch import LEASE_SECONDS
 from tests.crashes.proxy import Proxy, proxied
 from tests.dev.processes import free_port
 
-__all__ = ["LINKS", "Lab", "Strike", "open_lab"]
+__all__ = ["LONG_SECONDS", "Lab", "Strike", "open_lab"]
 
 CONNECTIONS_MAX: Final = 40
-LINKS: Final = ("client-server", "worker-server", "server-app", "app-server", "server-postgres")
+LONG_SECONDS: Final = LEASE_SECONDS + 1.5
+"""A holder that is frozen or cut off for so long has lost its runs."""
 SHORT_SECONDS: Final = LEASE_SECONDS / 3
 """Whoever is away for less has lost nothing: a lease is extended every sixth of it, and reconnecting takes a moment."""
 
@@ -54,7 +58,12 @@ class Lab:
         self.app: Program
         self.strikes: list[Strike] = []
         self.recorded: Recorded = {}
-        self.faults = 0
+        """All that was on record before one of the faults."""
+        self.found: list[Finding] = []
+        """What the doctor found before one of them."""
+        self.injected: Counter[Fault] = Counter()
+        self.tallied: Counter[str] = Counter()
+        """What verdicts have counted so far."""
         self.story: list[str] = []
         self._began = time.monotonic()
 
@@ -63,9 +72,9 @@ class Lab:
         *self.workers, self.app = await asyncio.gather(self._worker(0), self._worker(1), self._app())
         await self.bench.sync(self.links["server-app"].port)
 
-    def client(self) -> Rotor:
-        """A client of server 0, through its proxy."""
-        return self.bench.client(self.links["client-server"].port)
+    def clients(self) -> list[Rotor]:
+        """One of each server; that of server 0 through its proxy."""
+        return [self.bench.client(self.links["client-server"].port), self.bench.client(self.ports[1])]
 
     # --- programs
 
@@ -104,80 +113,72 @@ class Lab:
 
     # --- what can happen
 
-    async def note(self, what: str) -> None:
-        """A fault begins: what is on record by now must never change."""
+    @asynccontextmanager
+    async def injecting(self, whom: str, how: str, detail: str = "") -> AsyncIterator[None]:
+        """A fault, which counts once it was seen to strike. What is on record before it must never change."""
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.recorded |= await self.bench.recorded()
-        self.faults += 1
-        count("faults injected")
-        self.story.append(f"{time.monotonic() - self._began:6.1f} s  {what}")
+            self.found += await self.bench.findings()
+        self.story.append(f"{time.monotonic() - self._began:6.1f} s  {whom}: {how} {detail}".rstrip())
+        yield
+        self.injected[whom, how] += 1
+        count_fault(whom, how)
 
     def strike(self, what: str, began: float, *programs: Program) -> None:
         """From `began` until now the processes were dead, frozen or cut off."""
         now = time.time()
         self.strikes += [Strike(program.process.pid, what, began, now) for program in programs]
 
-    async def end_server(self, number: int, how: signal.Signals, *, away_seconds: float) -> None:
-        """It is killed or asked to stop, and another one starts in its place."""
-        await self.note(f"server {number}: {how.name}, away for {away_seconds:.1f} s and its start")
-        server, began = self.servers[number], time.time()
-        server.signal(how)
-        await server.ended()
-        await asyncio.sleep(away_seconds)
-        self.servers[number] = await self._server(number)
-        self._strike_who_needs(number, "its server was away", began)
-
-    async def freeze_server(self, number: int, seconds: float) -> None:
-        await self.note(f"server {number}: frozen for {seconds:.1f} s")
-        began = time.time()
-        self.servers[number].signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        self.servers[number].signal(signal.SIGCONT)
-        self._strike_who_needs(number, "its server was frozen", began)
-
     def _strike_who_needs(self, number: int, what: str, began: float) -> None:
         """A server that is away for long keeps no leases."""
         if time.time() - began > SHORT_SECONDS:
             self.strike(what, began, self.workers[number], self.app)
 
+    async def end_server(self, number: int, how: signal.Signals, *, away_seconds: float = 0) -> None:
+        """It is killed or asked to stop, and another one starts in its place."""
+        server, began = self.servers[number], time.time()
+        async with self.injecting("server", how.name, f"({number}, away for {away_seconds:.1f} s and its start)"):
+            await _end(server, how)
+        await asyncio.sleep(away_seconds)
+        self.servers[number] = await self._server(number)
+        self._strike_who_needs(number, "its server was away", began)
+
     async def end_worker(self, number: int, how: signal.Signals) -> None:
-        await self.note(f"worker {number}: {how.name}")
         worker, began = self.workers[number], time.time()
-        worker.signal(how)
-        await worker.ended(40)
+        async with self.injecting("worker", how.name, f"({number})"):
+            await _end(worker, how)
         if how is signal.SIGKILL:
             self.strike("killed", began, worker)
         self.workers[number] = await self._worker(number)
 
     async def end_app(self, how: signal.Signals) -> None:
-        await self.note(f"app: {how.name}")
         app, began = self.app, time.time()
-        app.signal(how)
-        await app.ended(40)
+        async with self.injecting("app", how.name):
+            await _end(app, how)
         if how is signal.SIGKILL:
             self.strike("killed", began, app)
         self.app = await self._app()
 
-    async def run_server_into(self, points: Sequence[str]) -> None:
-        """Server 0 is started again and again, each time with a fault at another point, and dies of it."""
-        self.servers[0].kill()
+    async def run_server_into(self, number: int, points: Sequence[str]) -> None:
+        """A server is started again and again, each time with a fault at another point, and dies of it."""
+        self.servers[number].kill()
         for point in points:
             began = time.time()
-            self.servers[0] = await self._server(0, point)
-            await self._dies_of("server 0", self.servers[0], point)
-            self._strike_who_needs(0, "its server died", began)
-        self.servers[0] = await self._server(0)
+            self.servers[number] = await self._server(number, point)
+            await self._dies_of("server", self.servers[number], point)
+            self._strike_who_needs(number, "its server died", began)
+        self.servers[number] = await self._server(number)
 
-    async def run_worker_into(self, points: Sequence[str]) -> None:
-        """The same for worker 1, whose server lives."""
-        self.workers[1].signal(signal.SIGTERM)
-        await self.workers[1].ended(40)
+    async def run_worker_into(self, number: int, points: Sequence[str]) -> None:
+        """The same for a worker."""
+        self.workers[number].signal(signal.SIGTERM)
+        await self.workers[number].ended(40)
         for point in points:
             began = time.time()
-            self.workers[1] = await self._worker(1, point)
-            await self._dies_of("worker 1", self.workers[1], point)
-            self.strike(point, began, self.workers[1])
-        self.workers[1] = await self._worker(1)
+            self.workers[number] = await self._worker(number, point)
+            await self._dies_of("worker", self.workers[number], point)
+            self.strike(point, began, self.workers[number])
+        self.workers[number] = await self._worker(number)
 
     async def run_app_into(self, points: Sequence[str]) -> None:
         """The same for the app."""
@@ -190,40 +191,70 @@ class Lab:
             self.strike(point, began, self.app)
         self.app = await self._app()
 
-    async def _dies_of(self, what: str, program: Program, point: str) -> None:
-        assert await program.ended(30) < 0, program.said
-        await self.note(f"{what}: {point}")
+    async def _dies_of(self, whom: str, program: Program, point: str) -> None:
+        async with self.injecting(whom, "SIGKILL", point):
+            assert await program.ended(60) == -signal.SIGKILL, program.said
 
-    async def freeze(self, program: Program, what: str, seconds: float) -> None:
-        """A worker or the app stands still."""
-        await self.note(f"{what}: frozen for {seconds:.1f} s")
+    async def freeze_server(self, number: int) -> None:
+        """It stands still until its leases have run out."""
+        server, began = self.servers[number], time.time()
+        async with self.injecting("server", FROZEN, f"({number})"):
+            await _freeze(server, LONG_SECONDS)
+        self._strike_who_needs(number, "its server was frozen", began)
+
+    async def freeze_worker(self, number: int) -> None:
+        """The same for a worker."""
+        async with self.injecting("worker", FROZEN, f"({number})"):
+            await self._freeze_holder(self.workers[number])
+
+    async def freeze_app(self) -> None:
+        """The same for the app."""
+        async with self.injecting("app", FROZEN):
+            await self._freeze_holder(self.app)
+
+    async def _freeze_holder(self, program: Program) -> None:
         began = time.time()
-        program.signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        program.signal(signal.SIGCONT)
-        if seconds > SHORT_SECONDS:
-            await asyncio.sleep(SHORT_SECONDS)  # what it begins before it has heard is explained by it as well
-            self.strike("frozen", began, program)
+        await _freeze(program, LONG_SECONDS)
+        await asyncio.sleep(SHORT_SECONDS)  # what it begins before it has heard is explained by it as well
+        self.strike("frozen", began, program)
 
-    async def restart_postgres(self, how: signal.Signals, *, away_seconds: float) -> None:
-        """SIGINT: fast; SIGQUIT: immediate; SIGKILL: a crash. It recovers from its log."""
-        await self.note(f"Postgres: {how.name}, away for {away_seconds:.1f} s and its start")
-        assert self.postgres.process is not None
-        assert self.postgres.process.process_id is not None
-        os.kill(self.postgres.process.process_id, how)
+    async def restart_postgres(self, how: signal.Signals, *, away_seconds: float = 0) -> None:
+        """SIGTERM: smart, so that only the connections that there are go on, and a fast one after; SIGINT: fast;
+        SIGQUIT: immediate; SIGKILL: a crash. It recovers from its log."""
+        process = self.postgres.process
+        assert process is not None
+        assert process.process_id is not None
+        async with self.injecting("Postgres", how.name, f"(away for {away_seconds:.1f} s and its start)"):
+            os.kill(process.process_id, how)
+            if how is signal.SIGTERM:
+                await until(self._refuses_connections)
+                await asyncio.sleep(0.5)
+                assert process.exit_code() is None, "nobody held a connection"
+                os.kill(process.process_id, signal.SIGINT)
+            await asyncio.to_thread(process.wait)
         await asyncio.to_thread(self.postgres.stop)
         await asyncio.sleep(away_seconds)
         await asyncio.to_thread(self.postgres.start)
 
-    async def freeze_postgres(self, seconds: float) -> None:
+    async def _refuses_connections(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.bench.dsn)
+        except asyncpg.CannotConnectNowError:
+            return True
+        except asyncpg.TooManyConnectionsError:
+            return False
+        await connection.close()
+        return False
+
+    async def freeze_postgres(self) -> None:
         """Every backend stands still: nobody is told, and all statements hang. It explains no second run of a body."""
-        await self.note(f"Postgres: frozen for {seconds:.1f} s")
-        processes = self._postgres_processes()
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        async with self.injecting("Postgres", FROZEN):
+            processes = self._postgres_processes()
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            await asyncio.sleep(LONG_SECONDS)
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def _postgres_processes(self) -> list[int]:
         assert self.postgres.process is not None
@@ -232,52 +263,54 @@ class Lab:
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()
         return [postmaster, *map(int, children)]
 
-    async def exhaust_connections(self, seconds: float) -> None:
+    async def exhaust_connections(self, seconds: float = 1.0) -> None:
         """All connections are taken, and those of the servers are lost."""
-        await self.note(f"Postgres: no connection is left for {seconds:.1f} s")
-        hogs: list[asyncpg.Connection[asyncpg.Record]] = []
-        try:
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                try:
-                    hogs.append(await asyncpg.connect(self.bench.dsn))
-                except asyncpg.PostgresError:
-                    await hogs[0].execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rotor'"
-                    )
-                    await asyncio.sleep(0.05)
-        finally:
-            for hog in hogs:
-                await hog.close()
+        async with self.injecting("Postgres", NO_CONNECTION, f"({seconds:.1f} s)"):
+            hogs: list[asyncpg.Connection[asyncpg.Record]] = []
+            refused = 0
+            try:
+                until_time = time.monotonic() + seconds
+                while time.monotonic() < until_time or not refused:
+                    try:
+                        hogs.append(await asyncpg.connect(self.bench.dsn))
+                    except asyncpg.TooManyConnectionsError:
+                        refused += 1
+                        await hogs[0].execute(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rotor'"
+                        )
+                        await asyncio.sleep(0.05)
+            finally:
+                for hog in hogs:
+                    await hog.close()
 
-    async def break_link(self, name: str, how: str, *, seconds: float = 0.0, after_bytes: int = 0) -> None:
-        """Whoever holds runs at the end of the link may have been cut off."""
+    async def break_link(self, name: str, how: str, *, seconds: float = 0.0, after_bytes: int = 1) -> None:
+        """Break it once there is something to break. `after_bytes` is how much of a half request or answer passes."""
         link, began = self.links[name], time.time()
-        await self.note(f"{name}: {how} ({seconds:.1f} s, {after_bytes} bytes)")
-        match how:
-            case "broken":
-                link.break_all()
-            case "broken for one end":
-                link.lose_clients()
-            case "half closed":
-                link.half_close()
-            case "half a request":
-                link.cut_requests(after_bytes)
-            case "half an answer":
-                link.cut_answers(after_bytes)
-            case "slow":
-                link.delay_seconds = 0.05
-            case "silent":
-                link.is_silent = True
-            case _:
-                raise AssertionError(how)
-        await asyncio.sleep(seconds)
-        link.heal()
+        async with self.injecting(name, how, f"({seconds:.1f} s, {after_bytes} bytes)"):
+            await until(link.is_in_use)
+            before = link.harmed
+            link.harm(how, after_bytes)
+            await until(lambda: link.is_harmed(since=before), within_seconds=60)
+            await asyncio.sleep(LONG_SECONDS if how == CUT_OFF else seconds)
+            link.heal()
         await asyncio.sleep(SHORT_SECONDS / 4)
         if name == "worker-server":
             self.strike(how, began, self.workers[0])
         if name in ("server-app", "app-server"):
             self.strike(how, began, self.app)
+
+
+async def _end(program: Program, how: signal.Signals) -> None:
+    program.signal(how)
+    code = await program.ended(40)
+    assert code == -how or (code == 0 and how is not signal.SIGKILL), program.said
+
+
+async def _freeze(program: Program, seconds: float) -> None:
+    program.signal(signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    assert program.state == "T", program.said
+    program.signal(signal.SIGCONT)
 
 
 @asynccontextmanager

@@ -48,10 +48,40 @@ class Proxy:
         """Added to each piece that passes, either way."""
         self.is_silent = False
         """Nothing passes, and nobody is told."""
-        self.broken = 0
-        """How many of its connections were broken on purpose."""
+        self.harmed = 0
+        """How many connections were broken, and how many pieces held up or swallowed, on purpose."""
         self._cuts: list[Cut] = []
         self._lines: set[Line] = set()
+
+    async def is_in_use(self) -> bool:
+        """Whether there is a connection to break."""
+        return self._open_lines() > 0
+
+    async def is_harmed(self, *, since: int) -> bool:
+        """Whether there was more harm than `since`."""
+        return self.harmed > since
+
+    def harm(self, how: str, after_bytes: int) -> None:
+        """Break it in one of the ways that `tests.crashes.faults` lists, now or with what passes next."""
+        match how:
+            case "broken":
+                self.break_all()
+            case "broken for one end":
+                self.lose_clients()
+            case "half closed":
+                self.half_close()
+            case "half a request":
+                self.cut_requests(after_bytes)
+            case "lost answer":
+                self.cut_answers(0)
+            case "half an answer":
+                self.cut_answers(after_bytes)
+            case "slow":
+                self.delay_seconds = 0.05
+            case "silent" | "silent beyond a lease":
+                self.is_silent = True
+            case _:
+                raise AssertionError(how)
 
     def lose_clients(self) -> None:
         """Every client's connection breaks, and their server is not told."""
@@ -62,7 +92,7 @@ class Proxy:
         self._break_all(server=True)
 
     def _break_all(self, *, server: bool) -> None:
-        self.broken += len(self._lines)
+        self.harmed += self._open_lines()
         for line in list(self._lines):
             line.abort(server=server)
             if server:
@@ -70,10 +100,13 @@ class Proxy:
 
     def half_close(self) -> None:
         """Every server is told that its client sends no more; what it still answers passes."""
-        self.broken += len(self._lines)
+        self.harmed += self._open_lines()
         for line in self._lines:
             with suppress(OSError):
                 line.server.write_eof()
+
+    def _open_lines(self) -> int:
+        return sum(not line.client.is_closing() for line in self._lines)
 
     def cut_requests(self, after_bytes: int) -> None:
         """The next connection on which anything is sent breaks after so many bytes of it: half a request."""
@@ -113,15 +146,17 @@ class Proxy:
         with suppress(OSError):
             while data := await source.read(65536):
                 if self.delay_seconds:
+                    self.harmed += 1
                     await asyncio.sleep(self.delay_seconds)
                 if self.is_silent:
+                    self.harmed += 1
                     continue
                 cut = next((cut for cut in self._cuts if cut.of_answers is of_answers), None)
                 if cut is not None and cut.bytes_left < len(data):
                     self._cuts.remove(cut)
                     sink.write(data[: cut.bytes_left])
                     await sink.drain()
-                    self.broken += 1
+                    self.harmed += 1
                     line.abort()
                     return
                 if cut is not None:

@@ -44,10 +44,16 @@ class Body:
 async def judge(lab: Lab, sent: Sent) -> None:
     """Assert it all. Every run has ended."""
     problems = await problems_of(lab, sent)
-    count("violations", len(problems))
-    count("programs run under faults", (await lab.bench.rows("SELECT count(*) FROM runs"))[0][0])
+    tally(lab, "violations", len(problems))
+    tally(lab, "programs run under faults", (await lab.bench.rows("SELECT count(*) FROM runs"))[0][0])
     assert problems == [], "\n".join([*problems[:20], *lab.story])
     await flows(lab)
+
+
+def tally(lab: Lab, name: str, total: int) -> None:
+    """Count what has come since the last verdict on this lab."""
+    count(name, total - lab.tallied[name])
+    lab.tallied[name] = total
 
 
 async def problems_of(lab: Lab, sent: Sent) -> list[str]:
@@ -60,6 +66,7 @@ async def problems_of(lab: Lab, sent: Sent) -> list[str]:
         *await wrong_deliveries(lab),
         *await wrong_cancellations(lab, bodies, sent),
         *(f"doctor: {finding}" for finding in await lab.bench.findings()),
+        *(f"doctor, under fire: {finding}" for finding in lab.found),
     ]
 
 
@@ -119,15 +126,18 @@ def unexplained_bodies(lab: Lab, bodies: dict[Step, list[Body]]) -> list[str]:
     """A body that ran again did so because it raised, or its process was struck; or one that has lost the run and does
     not know it yet began it late."""
     problems = []
+    explained = 0
     for step, ran in bodies.items():
         for before, again in pairwise(ran):
             if before.ended == "raise":
                 continue
-            count("re-executions, each explained by a fault")
             if step[1] == "once":
                 problems.append(f"{step} ran more than once")
-            if not _is_struck(lab, before, until=again.began) and not _is_struck(lab, again, until=again.began):
+            if _is_struck(lab, before, until=again.began) or _is_struck(lab, again, until=again.began):
+                explained += 1
+            else:
                 problems.append(f"{step} ran again at {_clock(lab, again.began)}, and nothing struck {before.pid}")
+    tally(lab, "re-executions that a fault explains", explained)
     return problems
 
 
@@ -189,7 +199,7 @@ async def wrong_cancellations(lab: Lab, bodies: dict[Step, list[Body]], sent: Se
 
 async def flows(lab: Lab) -> None:
     """Work goes on at once: over both transports."""
-    rotor = lab.client()
+    rotor, _ = lab.clients()
     for prefix in ("w", "s"):
         event = await rotor.send(f"{prefix}/chain", {"key": f"{prefix}-after", "seconds": 0.0, "steps": 2})
         (run,) = (await rotor.events.get(event)).runs
