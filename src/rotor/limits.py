@@ -60,6 +60,10 @@ UNKNOWN_KEYS: Final = 200
 shows one that it does not know is answered 503."""
 KEYS_LIMITED: Final = 10_000
 """API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
+EVENT_NAMES: Final = 10_000
+"""Names of events of which one server remembers what they start; beyond it, it begins anew."""
+FRESH_BYTES: Final = 64 * 1024 * 1024
+"""Events that one server holds between their commit and the look for their waiters; beyond it they are read back."""
 STREAMS: Final = 1_000
 """Server-sent event streams open at once on one server."""
 RUNS_LOOKED_AT: Final = 50_000

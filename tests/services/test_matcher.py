@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from rotor import limits
 from rotor.services import matcher
-from rotor.services.matcher import HELD_FOR, Matcher
+from rotor.services.matcher import Matcher
+from rotor.store.fresh import HELD_FOR
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import begin, hold, send, serve
@@ -22,6 +24,7 @@ async def test_while_there_are_events_the_matcher_goes_on_without_a_pause(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matcher, "BATCHES", 2)
+    monkeypatch.setattr(limits, "FRESH_BYTES", 0)
     for _ in range(5):
         await send(store, "opened")
     loop = Matcher(store)
@@ -54,13 +57,14 @@ async def test_a_batch_whose_server_died_over_it_is_taken_up_by_another(
     async def dies(*_: object, **__: object) -> None:
         raise OSError("the server dies")
 
-    monkeypatch.setattr(matcher, "look_at_waits", dies)
+    monkeypatch.setattr(matcher, "look_at_events", dies)
     with pytest.raises(OSError, match="dies"):
         await Matcher(store).tick()
     monkeypatch.undo()
     await Matcher(second_store).tick()
     assert (await step_row(store.database, run_id, "w"))["event_id"] is None
     second_store.database.advance(HELD_FOR)
+    second_store.changes.look_elsewhere()  # as its pulse says
     await Matcher(second_store).tick()
 
     assert (await step_row(store.database, run_id, "w"))["event_id"] == "e-1"
@@ -77,6 +81,7 @@ async def test_a_deferred_event_that_takes_effect_wakes_the_dispatcher(store: St
         pass
     assert not store.changes.queued.is_set()
     store.database.advance(timedelta(minutes=1))
+    store.changes.look_elsewhere()
     await loop.tick()
 
     assert store.changes.queued.is_set()

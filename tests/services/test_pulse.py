@@ -15,6 +15,7 @@ from rotor.store import functions
 from rotor.store.cancellation import cancel
 from rotor.store.changes import PULSE_SECONDS
 from rotor.store.database import Connection
+from rotor.store.fresh import HELD_FOR
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, send, serve
@@ -77,7 +78,10 @@ async def test_a_run_that_another_server_left_due_wakes_the_dispatcher(store: St
 
 async def test_events_and_waits_that_were_not_looked_at_wake_the_matcher(store: Store, heard: Heard) -> None:
     await send(store, "opened")
+    assert await heard.beat() == set()
+    heard.store.database.advance(HELD_FOR)
     assert await heard.beat() == {"matcher"}
+    assert heard.store.changes.fresh.elsewhere
     await change(store.database, "DELETE FROM deliveries")
     holder, run_id = await hold(store)
     await change(store.database, "DELETE FROM deliveries")

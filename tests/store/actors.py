@@ -133,9 +133,10 @@ def acknowledged(answer: list[HolderMessage]) -> list[int]:
 
 
 async def match(store: Store) -> None:
-    """Let events and waits find each other until there is nothing left to find."""
+    """Let events and waits find each other until there is nothing left to find, in the database neither."""
     matcher = Matcher(store)
-    while await matcher.tick() == 0:
+    store.changes.look_elsewhere()
+    while await matcher.tick() is not None:
         pass
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from rotor import limits
@@ -43,16 +45,14 @@ async def test_an_event_and_its_runs_are_there_together_or_not_at_all(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await serve(store, "f", event="go")
+    monkeypatch.setattr(intake, "uuid7", lambda: UUID(int=1))
+    await send(store, "go", id="first")
+    with pytest.raises(asyncpg.UniqueViolationError, match="runs_pkey"):
+        await send(store, "go", id="second")
 
-    async def fail(*_: object) -> None:
-        raise ValueError("the runs cannot be written")
-
-    monkeypatch.setattr(intake, "insert_runs", fail)
-    with pytest.raises(ValueError, match="cannot be written"):
-        await send(store, "go")
-
-    assert await select(store.database, "SELECT 1 FROM events") == []
-    assert await select(store.database, "SELECT 1 FROM deliveries") == []
+    assert await started(store) == [("f", "first")]
+    assert [row["id"] for row in await select(store.database, "SELECT id FROM events")] == ["first"]
+    assert await value(store.database, "SELECT count(*) FROM deliveries") == 1
 
 
 async def test_an_event_that_nobody_wants_is_kept(store: Store) -> None:

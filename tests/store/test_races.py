@@ -42,6 +42,9 @@ ROW = "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE"
 AS_IT_WRITES_WAITS = "LOCK TABLE waits IN SHARE MODE"
 AS_IT_WRITES_THE_RUN = "LOCK TABLE runs IN SHARE MODE"
 AS_IT_WRITES_EVENTS = "LOCK TABLE events IN SHARE MODE"
+SAME_ID = """
+    INSERT INTO events (workspace_id, id, name, data, ts, accepted_at) VALUES (1, 'e-1', 'other', '1', now(), now())
+"""
 TIMES = 8
 """How often a race is run that no lock can order."""
 
@@ -95,22 +98,36 @@ async def test_an_event_that_is_committed_after_the_wait_looked_back_is_found_by
     assert (await step_row(store.database, run_id, "w"))["event_id"] == "e-1"
 
 
-async def test_a_path_that_is_added_while_events_are_indexed_misses_none_of_them(
-    store: Store, second_store: Store
+@pytest.mark.parametrize("known", ["a name", "a path", "nothing"])
+async def test_a_path_that_is_added_while_an_event_is_being_written_misses_none(
+    store: Store, second_store: Store, known: str
 ) -> None:
     holder, run_id = await hold(store)
-    await holder.say(messages.awaits_event(run_id, "earlier", "opened", equals={"data.other": 2}))
-    await match(store)
-    await send(store, "opened", {"id": 1}, id="e-1")
-    # A server that indexes the event under the paths that it has just read, and which the new one is not among.
-    async with locked(store.database, "SELECT 1 FROM event_names FOR SHARE") as other:
-        await other.execute("DELETE FROM deliveries")
-        await holder.say(messages.awaits_event(run_id, "w", "opened", equals={"data.id": 1}))
-        looking = asyncio.create_task(match(second_store))
+    if known != "nothing":
+        equals: dict[str, object] | None = {"data.other": 2} if known == "a path" else None
+        await holder.say(messages.awaits_event(run_id, "earlier", "opened", match="data.other == 2", equals=equals))
+        await match(store)
+    await send(store, "opened", {"id": 9}, id="makes it known what the name meets")
+    # The event's statement has seen the paths, and cannot end: another transaction has an event of its id.
+    async with locked(store.database, SAME_ID) as other:
+        sending = asyncio.create_task(send(store, "opened", {"id": 1}, id="e-1"))
         await until_blocked(other)
-    await looking
-
+        await holder.say(messages.awaits_event(run_id, "w", "opened", equals={"data.id": 1}))
+        await match(second_store)
+        assert await value(store.database, "SELECT count(*) FROM waits WHERE unlooked") == 0
+        await other.execute("DELETE FROM events WHERE id = 'e-1'")
+    await sending
+    assert await value(store.database, "SELECT count(*) FROM event_values WHERE event_id = 'e-1'") == 0
+    await match(store)
     assert (await step_row(store.database, run_id, "w"))["event_id"] == "e-1"
+    await serve(store, "g")
+    later = await begin(store, "g")
+    await holder.claim("g")
+    since = await value(store.database, "SELECT created_at FROM runs WHERE id = $1", UUID(run_id))
+    await holder.say(messages.awaits_event(later, "w", "opened", equals={"data.id": 1}, since=since))
+    await match(store)
+
+    assert (await step_row(store.database, later, "w"))["event_id"] == "e-1"
 
 
 async def test_an_event_that_two_servers_look_at_is_taken_once(store: Store, second_store: Store) -> None:

@@ -50,6 +50,7 @@ VALUES ('{RUN}', 0, 1, 1, rotor_now(), 'info', 'ours');
 INSERT INTO signals (workspace_id, id, run_id, step_id, step_index) VALUES (1, 'signal', '{RUN}', 's', 0);
 INSERT INTO used_signal_links VALUES (1, 'used', 'infinity');
 INSERT INTO event_names VALUES (1, 'e');
+INSERT INTO event_paths VALUES (1, 'e', 'data.undated', 'infinity');
 INSERT INTO functions (workspace_id, id, serve_url) VALUES (1, 'served', 'https://app');
 INSERT INTO waits (run_id, step_id, step_index, workspace_id, deadline, topic)
 VALUES ('{RUN}', 's', 0, 1, rotor_now() + interval '1 hour', 'signal:signal'),
@@ -63,14 +64,14 @@ VALUES ('{FAILED}', 'w', 0, 'wait_for_event', 'completed', rotor_now(), rotor_no
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "add_api_key": (NEW, "", "p", b"new", ["read"], None),
     "add_audit_entries": ("ada", None, None, "key.created", ["key"], [NEW]),
-    "add_event_name": ("other",),
-    "add_event_path": ("e", "data.id"),
+    "add_event_use": ("e", "data.id"),
     "add_signing_key": ("new",),
     "add_triggers": (["f"], [1], ["e"], [None], [None], [None], [None]),
     "begin_invocation": (POSTED,),
     "cancel_runs_of_function": ("f", 10),
     "claim_runs": (LEASE, ["f"], 10, 1, 100),
     "complete_signal": ("signal", b"1", MONTH),
+    "date_event_path": ("e", "data.undated"),
     "delete_ended_logins": (),
     "delete_function": ("f",),
     "delete_triggers": (["f"],),
@@ -105,10 +106,10 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "list_steps": (RUN, None, "", -1, 10, 1_000),
     "list_waiting_signals": (None, None, 10),
     "list_workers": (10, MONTH),
-    "lock_event_name": ("e",),
     "lock_workspace": (),
     "pause_function": ("f", True),
     "put_functions": (["f"], [7], None, "", ""),
+    "raise_revision": (),
     "read_function_figures": (["f"], 10),
     "read_minutes": (10,),
     "read_run_for_cancel": (RUN,),
@@ -170,12 +171,14 @@ async def filled(database: Database) -> Database:
 
 
 async def everything(connection: WorkspaceConnection) -> dict[str, list[str]]:
-    """All rows of the first workspace, as text."""
+    """All rows of the first workspace, and its own, as text."""
     tables = await connection.raw.fetch(
         "SELECT table_name AS name FROM information_schema.columns "
         "WHERE table_schema = current_schema() AND column_name = 'workspace_id'"
     )
     rows = {"steps": [row[0] for row in await connection.raw.fetch("SELECT steps::text FROM steps ORDER BY 1")]}
+    own = await connection.raw.fetch("SELECT workspaces::text FROM workspaces WHERE id = 1")
+    rows["workspaces"] = [row[0] for row in own]
     for table in tables:
         found = f"SELECT t::text FROM {table['name']} AS t WHERE workspace_id = 1 ORDER BY 1"
         rows[table["name"]] = [row[0] for row in await connection.raw.fetch(found)]

@@ -18,8 +18,9 @@ from rotor.services.loop import Loop
 from rotor.store.cancellation import cancel
 from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Record
-from rotor.store.intake import EventRow, start_runs
-from rotor.store.looks import index_events, look_at_waits, oldest_delivery, unlooked_waits, waits_for
+from rotor.store.fresh import EffectiveEvent
+from rotor.store.intake import EventRow
+from rotor.store.looks import index_events, look_at_events, look_at_waits, unlooked_waits
 from rotor.store.problems import Overloaded, Problem
 from rotor.store.store import Store
 
@@ -28,9 +29,13 @@ __all__ = ["Matcher"]
 log = logging.getLogger("rotor.services")
 
 BATCHES = 20
-"""Deliveries taken at a time; each is bounded by BATCH and BATCH_BYTES."""
-HELD_FOR = timedelta(seconds=15)
-"""How long a server may take over a batch before another takes it up."""
+"""Deliveries read back at a time; each is bounded by BATCH and BATCH_BYTES."""
+RETAKEN_AFTER = timedelta(seconds=15)
+"""How long a server may take over deliveries that it has read back before another takes them up."""
+DELETED_AT_ONCE = 20
+"""Deliveries that have been looked at go together: as many, or what there is when nothing has come for `LINGER`."""
+LINGER = 0.05
+"""In seconds. It keeps the deletion out of the way of what an event has set off."""
 
 
 class CancelData(msgspec.Struct, rename="camel"):
@@ -45,53 +50,79 @@ class Matcher(Loop):
     def __init__(self, store: Store) -> None:
         super().__init__("matcher", self._look, store.changes.delivered)
         self._store = store
+        self._looked: list[int] = []
+        """Deliveries that have been looked at and are still to be deleted."""
+        self._revisions: set[tuple[int, int]] = set()
+        """What was known of the waits then: the revisions of workspaces."""
 
     async def _look(self) -> float | None:
-        batches = await self._store.database.fetch("read_due_deliveries", BATCHES, HELD_FOR)
-        if batches:
-            await self._deliver(batches)
-        waits = await unlooked_waits(self._store.database)
-        if waits:
-            await look_at_waits(self._store.database, self._store.committer, waits)
-        # What came meanwhile has woken this loop again.
-        return 0 if len(batches) == BATCHES or len(waits) == limits.BATCH else None
+        fresh = self._store.changes.fresh
+        deliveries = fresh.take()
+        if deliveries:
+            events = [event for delivery in deliveries for event in delivery.events]
+            await self._deliver(events, [number for delivery in deliveries for number in delivery.ids])
+            self._revisions.update(*(delivery.revisions.items() for delivery in deliveries))
+        if fresh.elsewhere:
+            fresh.elsewhere = False
+            fresh.elsewhere |= await self._look_elsewhere()
+        if len(self._looked) >= DELETED_AT_ONCE or not deliveries:
+            await self._delete()
+        if fresh or fresh.elsewhere:
+            return 0
+        return LINGER if self._looked else None
 
-    async def _deliver(self, batches: Sequence[Record]) -> None:
+    async def _look_elsewhere(self) -> bool:
+        """Look at what has to be read back; whether there may be more of it."""
         database = self._store.database
+        batches = await database.fetch("read_due_deliveries", BATCHES, RETAKEN_AFTER)
+        if batches:
+            await self._read_back(batches)
+        waits = await unlooked_waits(database)
+        if waits:
+            await look_at_waits(database, self._store.committer, waits)
+        return len(batches) == BATCHES or len(waits) == limits.BATCH
+
+    async def _read_back(self, batches: Sequence[Record]) -> None:
         for batch in batches:
             if batch["deferred"]:
                 await self._release(batch)
         workspace_ids = [workspace_id for batch in batches for workspace_id in batch["workspace_ids"]]
         event_ids = [event_id for batch in batches for event_id in batch["event_ids"]]
-        events = await database.fetch("read_events", workspace_ids, event_ids)
+        events = await self._store.database.fetch("read_events", workspace_ids, event_ids)
+        await self._deliver(await index_events(self._store.database, events), [batch["id"] for batch in batches])
+
+    async def _deliver(self, events: Sequence[EffectiveEvent], deliveries: Sequence[int]) -> None:
         for event in events:
-            if event["name"] == CANCEL_RUN:
+            if event.name == CANCEL_RUN:
                 await self._cancel(event)
-        waits = await waits_for(database, await index_events(database, events))
-        if waits:
-            since = await oldest_delivery(database)
-            for start in range(0, len(waits), limits.BATCH):
-                some = waits[start : start + limits.BATCH]
-                await look_at_waits(database, self._store.committer, some, since=since)
-        await database.execute("delete_deliveries", [batch["id"] for batch in batches])
+        at_hand = [*self._looked, *deliveries]
+        await look_at_events(self._store.database, self._store.committer, events, at_hand)
+        self._looked = at_hand
+
+    async def _delete(self) -> None:
+        """Done with them, unless what was known of the waits has changed before: then they are looked at again."""
+        looked, revisions = self._looked, self._revisions
+        if not looked:
+            return
+        self._looked, self._revisions = [], set()
+        columns = [list(column) for column in zip(*revisions, strict=True)] if revisions else [[], []]
+        if await self._store.database.fetchval("delete_deliveries", looked, *columns):
+            self._store.changes.look_elsewhere()
 
     async def _release(self, batch: Record) -> None:
         """A deferred event takes effect: it starts its runs, once."""
         async with self._store.database.transaction() as connection:
             rows = await connection.fetch("release_deferred_events", batch["workspace_ids"], batch["event_ids"])
-            events = [
-                (EventRow(row["workspace_id"], row["id"], row["name"], row["data"], row["ts"]), row["ts"])
-                for row in rows
-            ]
-            started = await start_runs(connection, events)
+            events = [EventRow(row["workspace_id"], row["id"], row["name"], row["data"], row["ts"]) for row in rows]
+            started = await self._store.intake.start_runs(connection, events)
         if started:
             self._store.changes.queued.set()
 
-    async def _cancel(self, event: Record) -> None:
+    async def _cancel(self, event: EffectiveEvent) -> None:
         try:
-            data = json.decode_as(event["data"], CancelData)
-            await cancel(self._store, event["workspace_id"], data.run_id)
+            data = json.decode_as(event.data, CancelData)
+            await cancel(self._store, event.workspace_id, data.run_id)
         except Overloaded:
             raise  # the batch is taken up again
         except (PayloadError, Problem) as problem:
-            log.info("event %s cancels nothing: %s", event["id"], problem)
+            log.info("event %s cancels nothing: %s", event.id, problem)

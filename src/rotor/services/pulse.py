@@ -40,13 +40,14 @@ class Pulse(Loop):
         changes = self._store.changes
         changes.invokes = pulse["invokes"]
         for due, wake in (
-            (pulse["looks"], changes.delivered),
             (pulse["queued"], changes.queued),
             (pulse["crons"], self._scheduler),
             (pulse["lost"] or pulse["unfinished"], self._rescuer),
         ):
             if due:
                 wake.set()
+        if pulse["looks"]:
+            changes.look_elsewhere()
         if pulse["deadline_seconds"] is not None and pulse["deadline_seconds"] <= PULSE_SECONDS:
             changes.deadline_in(pulse["deadline_seconds"])
         await self._tell_holders()

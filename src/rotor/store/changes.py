@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from uuid import UUID
 
+from rotor.store.fresh import Accepted, Fresh
+
 __all__ = ["PULSE_SECONDS", "Changes"]
 
 PULSE_SECONDS = 1.0
@@ -25,6 +27,8 @@ class Changes:
         """Some run became due."""
         self.delivered = asyncio.Event()
         """Some events or waits have a look to be done."""
+        self.fresh = Fresh()
+        """Those of them that need not be read back."""
         self.deadline = asyncio.Event()
         """Some wait has a deadline that is nearer than the timers' next look."""
         self.invokes = True
@@ -33,6 +37,21 @@ class Changes:
         """When the timers look next without being told, by the event loop's clock; infinity while they look."""
         self._runs: dict[UUID, set[asyncio.Event]] = defaultdict(set)
         self._rows: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+
+    def accepted(self, accepted: Accepted) -> None:
+        """Events were committed."""
+        if accepted.queued:
+            self.queued.set()
+        if accepted.delivery is not None:
+            self.fresh.put(accepted.delivery)
+            self.delivered.set()
+        if accepted.elsewhere:
+            self.look_elsewhere()
+
+    def look_elsewhere(self) -> None:
+        """The database has events or waits that have a look to be done."""
+        self.fresh.elsewhere = True
+        self.delivered.set()
 
     def deadline_in(self, seconds: float) -> None:
         """A wait was parked whose deadline is that far away."""

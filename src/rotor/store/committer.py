@@ -40,6 +40,7 @@ from rotor.store.changes import Changes
 from rotor.store.database import Connection, Database
 from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
 from rotor.store.holders import UNKNOWN, Holders
+from rotor.store.intake import Intake
 from rotor.store.problems import Overloaded
 from rotor.store.progress import Progress, divide, write_progress
 from rotor.store.reading import lock_runs, read_known
@@ -82,10 +83,11 @@ class Exchange(NamedTuple):
 class Committer:
     """The writer of runs, steps and waits of this process."""
 
-    def __init__(self, database: Database, changes: Changes, holders: Holders) -> None:
+    def __init__(self, database: Database, changes: Changes, holders: Holders, intake: Intake) -> None:
         self._database = database
         self._changes = changes
         self._holders = holders
+        self._intake = intake
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         self._following: set[asyncio.Task[None]] = set()
         self.commits: GroupCommit[Arrival, Result] = GroupCommit("run commits", self._write, _weight)
@@ -205,7 +207,7 @@ class Committer:
             news = await self._news(connection, runs, arrivals)
             recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
             outcome = decide_batch(runs, known, arrivals, self._random.random)
-            written = await write(connection, outcome, signals)
+            written = await write(connection, outcome, signals, self._intake)
         groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
         told = self._tell(outcome, groups, news)
         self._nudge(outcome, written)
@@ -259,7 +261,9 @@ class Committer:
         if written.due_seconds is not None:
             self._changes.queued_in(written.due_seconds)
         if written.looks:
-            self._changes.delivered.set()
+            self._changes.look_elsewhere()
+        if written.accepted is not None:
+            self._changes.accepted(written.accepted)
         if written.deadline_seconds is not None:
             self._changes.deadline_in(written.deadline_seconds)
         self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps}, rows=outcome.changed)

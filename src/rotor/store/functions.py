@@ -142,6 +142,7 @@ async def delete(database: Database, committer: Committer, workspace_id: int, fu
         await connection.execute("lock_workspace")
         if await connection.fetchval("delete_function", function_id) is None:
             raise _unknown(function_id)
+        await connection.execute("raise_revision")
         await audit.record(connection, "function.deleted", function_id)
     await _cancel_runs(database, committer, workspace_id, function_id)
 
@@ -181,6 +182,7 @@ async def _write(
     await connection.execute("put_functions", ids, retries, server.serve_url, server.name, server.version)
     await connection.execute("delete_triggers", ids)
     await connection.execute("add_triggers", *zip(*rows, strict=True))
+    await connection.execute("raise_revision")
 
 
 def _scheduled(function: FunctionSpec, known: Function | None, now: datetime) -> list[tuple[Trigger, datetime | None]]:

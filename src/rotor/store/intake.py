@@ -1,29 +1,37 @@
-"""Events come in: an event and the runs that it starts are one transaction.
+"""Events come in: an event and the runs that it starts are one statement.
 
 Whoever waits for the event is looked for after the commit (`services/matcher.py`), by the batch's row in `deliveries`:
 each side commits its own row first and then looks for the other, so neither can miss the other.
+
+Which functions an event starts, and under which of its values waits may be stored, is known from memory
+(`store/subscriptions.py`). The statement checks that: where it is out of date, nothing is written, and it is read anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 from uuid_utils.compat import uuid7
 
 from rotor import limits
-from rotor.engine.matching import Candidate, Match, parse_match
+from rotor.engine.matching import Candidate, Match, event_hashes, parse_match
 from rotor.protocol import json
 from rotor.protocol.json import Raw
 from rotor.store.changes import Changes
+from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Connection, Database, Record
-from rotor.store.group_commit import GroupCommit
+from rotor.store.fresh import HELD_FOR, Accepted, Delivery, EffectiveEvent
+from rotor.store.group_commit import GroupCommit, TryAgain
+from rotor.store.subscriptions import Known, Subscriptions
 
-__all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "accept", "insert_runs", "start_runs"]
+__all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "insert_events", "insert_runs"]
 
 
 EVENT_BYTES = 1_000
@@ -73,6 +81,7 @@ class Intake:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
+        self.subscriptions = Subscriptions()
         self.commits: GroupCommit[list[EventRow], None] = GroupCommit("event intake", self._write, _weight)
 
     async def accept(self, workspace_id: int, events: Sequence[NewEvent]) -> list[str]:
@@ -85,41 +94,121 @@ class Intake:
         return [row.id for row in rows]
 
     async def _write(self, requests: Sequence[list[EventRow]]) -> list[None]:
-        async with self._database.transaction() as connection:
-            started = await accept(connection, list(chain.from_iterable(requests)))
-        self._changes.delivered.set()
-        if started:
-            self._changes.queued.set()
+        async with self._database.connection() as connection:
+            accepted = await self.accept_in(connection, list(chain.from_iterable(requests)))
+        self._changes.accepted(accepted)
         return [None] * len(requests)
 
+    async def accept_in(self, connection: Connection, events: Sequence[EventRow]) -> Accepted:
+        """Write `events`, the runs that they start and the look-out for their waiters, in one transaction or as a part
+        of one: after its commit `Changes.accepted` is to be told. Raises `TryAgain`.
 
-async def accept(connection: Connection, events: Sequence[EventRow]) -> int:
-    """Write `events`, the runs that they start and the look-out for their waiters; return how many runs were started.
+        An event whose id the workspace has already had, in this batch or before, changes nothing.
+        """
+        unique: dict[tuple[int, str], EventRow] = {}
+        for event in events:
+            unique.setdefault((event.workspace_id, event.id), event)
+        batch = list(unique.values())
+        names = {(event.workspace_id, event.name) for event in batch}
+        own = self._changes.fresh.has_room
+        known = self.subscriptions.known(names)
+        if known is not None and not any(known.by_name[name].needs_time for name in names):
+            accepted = await _write(connection, batch, known, own=own)
+            if accepted is not None:
+                return accepted
+        async with connection.raw.transaction():
+            known = await self.subscriptions.read(connection, names)
+            accepted = await _write(connection, batch, known, await connection.fetchval("read_clock"), own=own)
+        if accepted is None:
+            raise TryAgain
+        return accepted
 
-    An event whose id the workspace has already had, in this batch or before, changes nothing.
+    async def start_runs(self, connection: Connection, events: Sequence[EventRow]) -> bool:
+        """Start what `events` start, which are there already and have a time; whether there is anything."""
+        if not events:
+            return False
+        known = await self.subscriptions.read(connection, {(event.workspace_id, event.name) for event in events})
+        runs = [
+            NewRun(event.workspace_id, function_id, event.id)
+            for event in events
+            for function_id in _started_by(event, event.ts, known.by_name[event.workspace_id, event.name].triggers)
+        ]
+        await insert_runs(connection, runs)
+        return bool(runs)
+
+
+async def _write(
+    connection: Connection, events: Sequence[EventRow], known: Known, now: datetime | None = None, *, own: bool
+) -> Accepted | None:
+    """One statement; None where what is known is out of date, and nothing was written.
+
+    `now` may be left out where no trigger asks for an event's time.
     """
-    unique: dict[tuple[int, str], EventRow] = {}
-    for event in events:
-        unique.setdefault((event.workspace_id, event.id), event)
-    rows = await insert_events(connection, list(unique.values()))
-    effective = [(unique[row["workspace_id"], row["id"]], row) for row in rows if row["position"] is not None]
-    deferred = [row for row in rows if row["position"] is None]
-    started = await start_runs(connection, [(event, row["ts"]) for event, row in effective])
-    if effective:
-        await connection.execute(
-            "insert_deliveries",
-            [event.workspace_id for event, _ in effective],
-            [event.id for event, _ in effective],
-            _batches([event for event, _ in effective]),
+    runs = [
+        (uuid7(), event.workspace_id, function_id, event.id, place)
+        for place, event in enumerate(events, 1)
+        for function_id in _started_by(event, event.ts or now, known.by_name[event.workspace_id, event.name].triggers)
+    ]
+    wanted = _wanted(events, known)
+    values = [
+        (event.workspace_id, event.name, match_hash, event.id, place)
+        for place, event, hashes in wanted
+        for match_hash in hashes
+        if match_hash
+    ]
+    try:
+        row = await connection.fetchrow(
+            "accept_events",
+            list(known.revisions),
+            list(known.revisions.values()),
+            *_event_columns(connection, events),
+            *_columns(runs, 5),
+            *_columns(values, 5),
+            _batches(events),
+            HELD_FOR if own else timedelta(),
         )
-    if deferred:
-        await connection.execute(
-            "insert_deferrals",
-            [row["workspace_id"] for row in deferred],
-            [row["id"] for row in deferred],
-            [row["ts"] for row in deferred],
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "events_pkey":
+            raise
+        raise TryAgain from None  # another server is just writing an event of the same id
+    assert row is not None
+    if row["stale"]:
+        return None
+    positions = row["positions"]
+    queued = any(positions[run[4] - 1] > 0 for run in runs)
+    if not own or not row["deliveries"]:
+        return Accepted(queued, None, elsewhere=bool(row["deliveries"]))
+    effective = [
+        EffectiveEvent(
+            event.workspace_id,
+            event.id,
+            event.name,
+            event.data,
+            event.ts or row["now"],
+            row["now"],
+            positions[place - 1],
+            hashes,
         )
-    return started
+        for place, event, hashes in wanted
+        if positions[place - 1] > 0
+    ]
+    return Accepted(queued, Delivery(row["deliveries"], known.revisions, effective), elsewhere=False)
+
+
+def _wanted(events: Sequence[EventRow], known: Known) -> list[tuple[int, EventRow, tuple[int, ...]]]:
+    """The events that somebody may wait for, each with its place and what the waits for it are stored under."""
+    found = []
+    for place, event in enumerate(events, 1):
+        subscribers = known.by_name[event.workspace_id, event.name]
+        if subscribers.awaited:
+            found.append((place, event, (0, *event_hashes(_view(event), subscribers.paths))))
+        elif event.name == CANCEL_RUN:
+            found.append((place, event, ()))
+    return found
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
 
 
 def _batches(events: Sequence[EventRow]) -> list[int]:
@@ -135,8 +224,11 @@ def _batches(events: Sequence[EventRow]) -> list[int]:
 
 async def insert_events(connection: Connection, events: Sequence[EventRow]) -> list[Record]:
     """Write `events` alone; return the rows that are new."""
-    return await connection.fetch(
-        "insert_events",
+    return await connection.fetch("insert_events", *_event_columns(connection, events))
+
+
+def _event_columns(connection: Connection, events: Sequence[EventRow]) -> tuple[Sequence[object], ...]:
+    return (
         [event.workspace_id for event in events],
         [event.id for event in events],
         [event.name for event in events],
@@ -146,39 +238,22 @@ async def insert_events(connection: Connection, events: Sequence[EventRow]) -> l
     )
 
 
-async def start_runs(connection: Connection, events: Sequence[tuple[EventRow, datetime]]) -> int:
-    """Start a run for each function that one of `events` triggers; `(event, ts)` pairs."""
-    if not events:
-        return 0
-    names = sorted({(event.workspace_id, event.name) for event, _ in events})
-    triggers = await connection.fetch("read_event_triggers", [name[0] for name in names], [name[1] for name in names])
-    if not triggers:
-        return 0
-    by_name: dict[tuple[int, str], list[Record]] = {}
-    for trigger in triggers:
-        by_name.setdefault((trigger["workspace_id"], trigger["event_name"]), []).append(trigger)
-    runs = [
-        NewRun(event.workspace_id, function_id, event.id)
-        for event, ts in events
-        for function_id in _started_by(event, ts, by_name.get((event.workspace_id, event.name), ()))
-    ]
-    await insert_runs(connection, runs)
-    return len(runs)
-
-
-def _started_by(event: EventRow, ts: datetime, triggers: Iterable[Record]) -> list[str]:
-    """The functions that `event` starts, each once, whichever of its triggers match."""
+def _started_by(event: EventRow, ts: datetime | None, triggers: Iterable[tuple[str, str | None]]) -> list[str]:
+    """The functions that `event` starts, each once, whichever of its triggers match. `ts` may be left out where none of
+    them asks for it."""
     candidate: Candidate | None = None
     functions: dict[str, None] = {}
-    for trigger in triggers:
-        if trigger["match"] is not None:
-            candidate = candidate or Candidate(
-                {"id": event.id, "name": event.name, "data": json.decode(event.data), "ts": ts}
-            )
-            if not _parsed(trigger["match"]).accepts(candidate):
+    for function_id, match in triggers:
+        if match is not None:
+            candidate = candidate or Candidate(_view(event, ts))
+            if not _parsed(match).accepts(candidate):
                 continue
-        functions[trigger["function_id"]] = None
+        functions[function_id] = None
     return list(functions)
+
+
+def _view(event: EventRow, ts: datetime | None = None) -> dict[str, Any]:
+    return {"id": event.id, "name": event.name, "data": json.decode(event.data), "ts": ts}
 
 
 def _weight(events: Sequence[EventRow]) -> int:

@@ -6,12 +6,15 @@ conditional, so twice is once. Whichever side looks, the wait takes the *first* 
 which events took effect.
 
 Waits are found by index: one required (path, value) of each is kept as a hash, and an event is hashed at every path
-that some wait of its name has ever used. Looking back uses the same hashes, kept in `event_values`. Two rules make that
-whole: a path is added under an exclusive lock of the event's name, events are indexed under a shared one; and events
-that took effect before a path was added are looked through by name.
+that some wait of its name has ever used. Looking back uses the same hashes, kept in `event_values`. No lock is needed
+for that, but an order. Before a wait looks back, its path is committed, and dated after that. An event is indexed under
+all paths that its statement sees, so whatever lacks one took effect before its date, and is looked through by name. And
+an event that was looked at by what was known of the paths before its commit is looked at again where that has changed
+since.
 
-A wait whose look back is done has been tried on every event that was looked at since: there is nothing for it before
-the oldest batch that still waits to be looked at. So a wait that fits few of many events costs each of them once.
+A wait whose look back is done has been tried on every event that was looked at since. So where nothing older still
+waits to be looked at, the first of the events at hand that it accepts is the first of all. Otherwise, and where a look
+back is owed, the wait looks at what came since the oldest batch that still waits.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -26,15 +30,16 @@ import msgspec
 
 from rotor import limits
 from rotor.engine.arrivals import EventArrived
-from rotor.engine.matching import Candidate, Match, event_hashes, parse_match
+from rotor.engine.matching import Candidate, Match, event_hashes
 from rotor.engine.run import StepKey
 from rotor.protocol import json
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Event
 from rotor.store.committer import Committer
 from rotor.store.database import Database, Record
+from rotor.store.fresh import EffectiveEvent
 
-__all__ = ["index_events", "look_at_waits", "oldest_delivery", "unlooked_waits", "waits_for"]
+__all__ = ["index_events", "look_at_events", "look_at_waits", "oldest_delivery", "unlooked_waits"]
 
 PAGE = 50
 """Events looked at a time for one wait."""
@@ -43,8 +48,10 @@ PLACES = 2_000
 
 Place: TypeAlias = tuple[datetime, int]
 """When an event took effect, and its position among those that did at the same time."""
-Wanted: TypeAlias = set[tuple[int, str, int]]
-"""(workspace, topic, hash): what the waits are stored under that may want an event."""
+WAITS = 10_000
+"""Waits that may want one of the events at hand, and are held at a time with all that they ask for."""
+Stored: TypeAlias = tuple[int, str, int]
+"""(workspace, topic, hash): what waits are stored under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +63,109 @@ class Look:
     after: Place
 
 
-async def index_events(database: Database, events: Sequence[Record]) -> Wanted:
-    """Keep the values of `events` at the paths that waits use; return what the waits for them are stored under."""
-    names = sorted({(event["workspace_id"], event["name"]) for event in events})
-    columns = [name[0] for name in names], [name[1] for name in names]
-    wanted: Wanted = set()
-    values = []
-    async with database.transaction() as connection:
-        if not await connection.fetch("lock_event_names", *columns):
-            return wanted
-        paths = _by_name(await connection.fetch("read_event_paths", *columns))
-        for event in events:
-            name = event["workspace_id"], event["name"]
-            if name not in paths:
+async def index_events(database: Database, rows: Sequence[Record]) -> list[EffectiveEvent]:
+    """Events that were read back, and their values kept at the paths that waits use now."""
+    names = sorted({(row["workspace_id"], row["name"]) for row in rows})
+    paths = _by_name(await database.fetch("read_event_paths", *map(list, zip(*names, strict=True)))) if names else {}
+    events = []
+    for row in rows:
+        used = paths.get((row["workspace_id"], row["name"]))
+        event = EffectiveEvent(**row)
+        if used is not None:
+            event = msgspec.structs.replace(event, hashes=(0, *event_hashes(_view(event), sorted(used))))
+        events.append(event)
+    values = [
+        (event.workspace_id, event.name, match_hash, event.effective_at, event.position, event.id)
+        for event in events
+        for match_hash in event.hashes
+        if match_hash
+    ]
+    if values:
+        await database.execute("insert_event_values", *map(list, zip(*values, strict=True)))
+    return events
+
+
+async def look_at_events(
+    database: Database, committer: Committer, events: Sequence[EffectiveEvent], at_hand: Sequence[int]
+) -> None:
+    """Give these events to the waits that may take them. `at_hand` are deliveries that need no other look: theirs, and
+    those that have been looked at."""
+    interested: dict[Stored, list[EffectiveEvent]] = {}
+    events = sorted(events, key=attrgetter("place"))
+    for event in events:
+        for match_hash in event.hashes:
+            interested.setdefault((event.workspace_id, f"event:{event.name}", match_hash), []).append(event)
+    if not interested:
+        return
+    stored = [list(column) for column in zip(*interested, strict=True)]
+    rows = await database.fetch("find_waits", *stored, at_hand, WAITS)
+    since = events[0].effective_at
+    if len(rows) == WAITS:
+        later = [_key(row) for row in await database.fetch("find_wait_keys", *stored)]
+        since = await oldest_delivery(database) or since
+    else:
+        chosen, later = _choose(rows, interested)
+        later += await _give(committer, chosen)
+        since = min([since, *(row["pending_since"] for row in rows[:1] if row["pending_since"] is not None)])
+    for start in range(0, len(later), limits.BATCH):
+        await look_at_waits(database, committer, later[start : start + limits.BATCH], since=since)
+
+
+def _choose(
+    rows: Sequence[Record], interested: Mapping[Stored, Sequence[EffectiveEvent]]
+) -> tuple[dict[StepKey, EffectiveEvent], list[StepKey]]:
+    """The waits that take one of the events at hand, each with the first that it accepts; and those that have to look
+    at others first, with all others of their runs, since of two waits of one run the earlier chooses first."""
+    chosen: dict[StepKey, EffectiveEvent] = {}
+    later: dict[StepKey, None] = {}
+    candidates: dict[int, Candidate] = {}
+    taken: dict[tuple[UUID, str], StepKey] = {}
+    for row in rows:
+        key = _key(row)
+        if row["unlooked"]:
+            later[key] = None
+            continue
+        match = _match(row)
+        for event in interested[row["workspace_id"], row["topic"], row["match_hash"]]:
+            if event.effective_at < row["since"] or event.id == row["started_by"]:
                 continue
-            hashes = event_hashes(_view(event), sorted(paths[name])) if paths[name] else []
-            wanted |= {(name[0], f"event:{name[1]}", match_hash) for match_hash in (0, *hashes)}
-            values += [
-                (*name, match_hash, event["effective_at"], event["position"], event["id"]) for match_hash in hashes
-            ]
-        if values:
-            await connection.execute("insert_event_values", *map(list, zip(*values, strict=True)))
-    return wanted
+            candidate = candidates.get(event.position)
+            if candidate is None:
+                candidate = candidates[event.position] = Candidate(_view(event))
+            if not match.accepts(candidate):
+                continue
+            other = taken.setdefault((key.run_id, event.id), key)
+            if other is not key or _is_pending(row, event):
+                later[key] = later[other] = None
+            chosen[key] = event
+            break
+    runs = {key.run_id for key in later}
+    later |= dict.fromkeys(key for key in chosen if key.run_id in runs)
+    return {key: event for key, event in chosen.items() if key.run_id not in runs}, list(later)
 
 
-async def waits_for(database: Database, wanted: Wanted) -> list[StepKey]:
-    """The waits that may want one of the events that `index_events` was given."""
-    if not wanted:
-        return []
-    rows = await database.fetch("find_waits", *map(list, zip(*wanted, strict=True)))
-    return [_key(row) for row in rows]
+def _is_pending(row: Record, event: EffectiveEvent) -> bool:
+    """Whether events of before this one still wait to be looked at."""
+    pending: datetime | None = row["pending_since"]
+    return pending is not None and pending <= event.effective_at
+
+
+async def _give(committer: Committer, chosen: Mapping[StepKey, EffectiveEvent]) -> list[StepKey]:
+    """Wake the waits; return those that did not take their event, since another wait of the run has it."""
+    encoded: dict[int, bytes] = {}
+    left: list[StepKey] = []
+    keys = list(chosen)
+    for start in range(0, len(keys), limits.BATCH):
+        some = keys[start : start + limits.BATCH]
+        arrivals = []
+        for key in some:
+            event = chosen[key]
+            if event.position not in encoded:
+                encoded[event.position] = _as_event(event)
+            arrivals.append(EventArrived(key, event.id, encoded[event.position]))
+        acted = await committer.submit_all(arrivals)
+        left += [key for key, done in zip(some, acted, strict=True) if not done]
+    return left
 
 
 async def unlooked_waits(database: Database) -> list[StepKey]:
@@ -107,10 +187,12 @@ async def look_at_waits(
     Waits whose look back is done look at the events that took effect at or after `since`.
     """
     waits = await database.fetch("read_waits", *_columns(keys))
+    if not waits:
+        return
     await _register(database, {(wait["workspace_id"], wait["topic"][6:], wait["path"]) for wait in waits})
     looks = [Look(_key(wait), _match(wait), (_begin(wait, since), -1)) for wait in waits]
     while looks:
-        looks = await _look(database, committer, looks)
+        looks = await _look_back(database, committer, looks)
     owing = [_key(wait) for wait in waits if wait["unlooked"]]
     if owing:
         await database.execute("mark_looked", *_columns(owing))
@@ -121,7 +203,7 @@ def _begin(wait: Record, since: datetime | None) -> datetime:
     return looked_back_to if wait["unlooked"] or since is None else max(looked_back_to, since)
 
 
-async def _look(database: Database, committer: Committer, looks: Sequence[Look]) -> list[Look]:
+async def _look_back(database: Database, committer: Committer, looks: Sequence[Look]) -> list[Look]:
     """Look at a page of events for each wait; return the waits that want another."""
     page = max(1, min(PAGE, PLACES // len(looks)))
     columns = _columns(look.key for look in looks)
@@ -173,13 +255,14 @@ async def _offer(
         interested.setdefault((row["workspace_id"], row["event_id"]), []).append(_key(row))
     chosen: dict[StepKey, tuple[Place, EventArrived]] = {}
     order = {key: number for number, key in enumerate(looks)}
-    for event in await database.fetch("read_events", *map(list, zip(*interested, strict=True))):
+    for row in await database.fetch("read_events", *map(list, zip(*interested, strict=True))):
+        event = EffectiveEvent(**row)
         candidate = Candidate(_view(event))
         arrived: bytes | None = None
-        for key in interested[event["workspace_id"], event["id"]]:
+        for key in interested[event.workspace_id, event.id]:
             if key in looks and key not in chosen and looks[key].match.accepts(candidate):
                 arrived = arrived or _as_event(event)
-                chosen[key] = _place(event), EventArrived(key, event["id"], arrived)
+                chosen[key] = event.place, EventArrived(key, event.id, arrived)
     # Of two waits of one run that choose the same event, the one that was registered first takes it.
     ordered = sorted(chosen, key=order.__getitem__)
     acted = await committer.submit_all([chosen[key][1] for key in ordered])
@@ -189,16 +272,14 @@ async def _offer(
 async def _register(database: Database, used: set[tuple[int, str, str | None]]) -> None:
     """See to it that events of these (workspace, name) are indexed, at the path if there is one."""
     names = sorted({(workspace_id, name) for workspace_id, name, _ in used})
-    known = _by_name(await database.fetch("read_event_paths", [name[0] for name in names], [name[1] for name in names]))
-    for workspace_id, name in names:
-        # A commit of its own: whoever looked before it, and held no lock, did so before the clock of `add_event_path`.
-        if (workspace_id, name) not in known:
-            await database.of(workspace_id).execute("add_event_name", name)
+    rows = await database.fetch("read_event_paths", [name[0] for name in names], [name[1] for name in names])
+    known, dated = _by_name(rows), _by_name(row for row in rows if row["dated"])
     for workspace_id, name, path in used:
-        if path is not None and path not in known.get((workspace_id, name), ()):
-            async with database.of(workspace_id).transaction() as connection:
-                await connection.execute("lock_event_name", name)
-                await connection.execute("add_event_path", name, path)
+        workspace, place = database.of(workspace_id), (workspace_id, name)
+        if place not in known or (path is not None and path not in known[place]):
+            await workspace.execute("add_event_use", name, path)
+        if path is not None and path not in dated.get(place, ()):
+            await workspace.execute("date_event_path", name, path)
 
 
 def _by_name(rows: Iterable[Record]) -> dict[tuple[int, str], set[str]]:
@@ -209,17 +290,18 @@ def _by_name(rows: Iterable[Record]) -> dict[tuple[int, str], set[str]]:
 
 
 def _match(wait: Record) -> Match:
-    equals: dict[str, Any] | None = json.decode(wait["equals"]) if wait["equals"] is not None else None
+    """What a wait asks for, of which only the hash is not needed again."""
+    equals: dict[str, Any] = json.decode(wait["equals"]) if wait["equals"] is not None else {}
     expression: bytes | None = wait["expression"]
-    return parse_match(None if expression is None else expression.decode(), equals)
+    return Match(tuple(equals.items()), None if expression is None else expression.decode(), wait["path"], 0)
 
 
-def _view(event: Record) -> dict[str, Any]:
-    return {"id": event["id"], "name": event["name"], "data": json.decode(event["data"]), "ts": event["ts"]}
+def _view(event: EffectiveEvent) -> dict[str, Any]:
+    return {"id": event.id, "name": event.name, "data": json.decode(event.data), "ts": event.ts}
 
 
-def _as_event(event: Record) -> bytes:
-    return msgspec.json.encode(Event(id=event["id"], name=event["name"], data=Raw(event["data"]), ts=event["ts"]))
+def _as_event(event: EffectiveEvent) -> bytes:
+    return msgspec.json.encode(Event(id=event.id, name=event.name, data=Raw(event.data), ts=event.ts))
 
 
 def _place(row: Record) -> Place:

@@ -94,7 +94,7 @@ ACROSS: dict[str, frozenset[str]] = {
 _OF_ONE = re.compile(
     r"\bworkspace_id = \$1\b"
     r"|INSERT INTO \w+(?: AS \w+)? \(workspace_id,[^)]*\)\s*(?:VALUES \(|SELECT )\$1\b"
-    r"|FROM workspaces WHERE id = \$1\b"
+    r"|(?:FROM workspaces|UPDATE workspaces SET [^()]*) WHERE id = \$1\b"
 )
 _BATCH = re.compile(
     r"unnest\([^)]*::bigint\[\].*\bworkspace_id\b|\bworkspace_id\b.*unnest\([^)]*::bigint\[\]", re.DOTALL

@@ -39,7 +39,8 @@ class Store:
         destinations: Destinations = Destinations(),  # noqa: B008 - frozen
     ) -> Store:
         changes, holders = Changes(), Holders()
-        committer, intake = Committer(database, changes, holders), Intake(database, changes)
+        intake = Intake(database, changes)
+        committer = Committer(database, changes, holders, intake)
         logs = RunLogs(database, changes)
         return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations)
 

@@ -12,8 +12,9 @@ from rotor.engine.effects import DropWait, Emit, PutSignal, PutWait, ReleaseSign
 from rotor.engine.run import StepKey
 from rotor.protocol import json
 from rotor.store.database import Connection
+from rotor.store.fresh import Accepted
 from rotor.store.group_commit import TryAgain
-from rotor.store.intake import EventRow, NewRun, accept, insert_events, insert_runs
+from rotor.store.intake import EventRow, Intake, NewRun, insert_events, insert_runs
 
 __all__ = ["Written", "write"]
 
@@ -29,13 +30,17 @@ class Written:
     deadline_seconds: float | None = None
     """How far away the nearest new deadline is."""
     looks: bool = False
-    """Events or waits have a look to be done."""
+    """Waits have a look to be done."""
+    accepted: Accepted | None = None
+    """What the events that steps have sent leave to be done."""
     queued: bool = False
     due_seconds: float | None = None
     """How far away the nearest try of a body is that has to wait."""
 
 
-async def write(connection: Connection, outcome: Outcome, signals_known: frozenset[tuple[int, str]]) -> Written:
+async def write(
+    connection: Connection, outcome: Outcome, signals_known: frozenset[tuple[int, str]], intake: Intake
+) -> Written:
     """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided."""
     written = Written()
     if outcome.steps:
@@ -48,8 +53,7 @@ async def write(connection: Connection, outcome: Outcome, signals_known: frozens
             EventRow(e.workspace_id, e.event_id, e.name, e.data, e.ts, e.traceparent) for e in _of(outcome, Emit)
         ]
         if emitted:
-            written.queued |= await accept(connection, emitted) > 0
-            written.looks = True
+            written.accepted = await intake.accept_in(connection, emitted)
     if outcome.changed:
         await _update_runs(connection, outcome, written)
     return written

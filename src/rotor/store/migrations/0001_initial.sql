@@ -22,7 +22,8 @@ AS $$ SELECT octet_length(payload) - CASE WHEN substring(payload FROM 1 FOR 1) =
 CREATE TABLE workspaces (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 256),
-    created_at  timestamptz NOT NULL DEFAULT rotor_now()
+    created_at  timestamptz NOT NULL DEFAULT rotor_now(),
+    revision    bigint NOT NULL DEFAULT 0     -- raised with each change of what events meet: triggers, and the names and paths of waits
 );
 INSERT INTO workspaces (name) VALUES ('default');
 
@@ -294,8 +295,8 @@ CREATE TABLE used_signal_links (
 );
 CREATE INDEX used_signal_links_expiry ON used_signal_links (expires_at);
 
--- Which event names and paths some wait has ever used. Whoever indexes events of a name holds its row FOR SHARE,
--- whoever adds a path holds it FOR UPDATE: every event is indexed under each path that was there before it.
+-- Which event names and paths some wait has ever used. A path is committed first, and dated after that: whatever event is not
+-- indexed under it took effect before that date.
 CREATE TABLE event_names (
     workspace_id  bigint NOT NULL,
     name          text NOT NULL,
@@ -305,7 +306,7 @@ CREATE TABLE event_paths (
     workspace_id  bigint NOT NULL,
     name          text NOT NULL,
     path          text NOT NULL,
-    indexed_from  timestamptz NOT NULL,       -- events that took effect before may lack this path
+    indexed_from  timestamptz NOT NULL,       -- events that took effect before may lack this path; infinity: not dated yet
     PRIMARY KEY (workspace_id, name, path)
 );
 -- The looking back: which events of a name hold a value at a path.

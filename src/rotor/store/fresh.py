@@ -1,0 +1,100 @@
+"""What this server has just committed and has still to look at, so that the matcher need not read it back.
+
+Only a shortcut: each delivery is on record too, and any server takes it up where this one has not looked at it within
+`HELD_FOR`. What does not fit in here is left to the database at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from rotor import limits
+
+__all__ = ["HELD_FOR", "Accepted", "Delivery", "EffectiveEvent", "Fresh"]
+
+HELD_FOR = timedelta(seconds=5)
+"""How long a delivery is left to the server that committed it."""
+DELIVERY_BYTES = 500
+"""What one weighs without its events, and an event without its data."""
+
+
+class EffectiveEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event that has taken effect, and what the waits for it are stored under."""
+
+    workspace_id: int
+    id: str
+    name: str
+    data: bytes
+    ts: datetime
+    effective_at: datetime
+    position: int
+    hashes: tuple[int, ...] = ()
+    """Of its values at the paths that waits use; first 0, for waits without a path."""
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Its place in the order in which events took effect."""
+        return self.effective_at, self.position
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Events of one commit. Nobody waited for the others of that commit."""
+
+    ids: Sequence[int]
+    """Its rows of `deliveries`."""
+    revisions: Mapping[int, int]
+    """What was known of the waits: the revisions of the workspaces."""
+    events: Sequence[EffectiveEvent]
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it comes to."""
+        return DELIVERY_BYTES + sum(DELIVERY_BYTES + len(event.data) for event in self.events)
+
+
+class Accepted(NamedTuple):
+    """What the commit of some events leaves to be done."""
+
+    queued: bool
+    """Runs are due."""
+    delivery: Delivery | None
+    """What this server is to look at; None: nothing."""
+    elsewhere: bool
+    """It has no room for it, and leaves it to the database."""
+
+
+class Fresh:
+    """A queue with a limit: FRESH_BYTES."""
+
+    def __init__(self) -> None:
+        self.elsewhere = True
+        """The database may have something to look at that is not in here."""
+        self._deliveries: deque[Delivery] = deque()
+        self._weight = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next commit may leave its events here."""
+        return self._weight < limits.FRESH_BYTES
+
+    def put(self, delivery: Delivery) -> None:
+        self._deliveries.append(delivery)
+        self._weight += delivery.weight
+
+    def take(self) -> list[Delivery]:
+        """The earliest: as many as have a batch of events, and one at least if there is any."""
+        taken: list[Delivery] = []
+        count = 0
+        while self._deliveries and (not taken or count + len(self._deliveries[0].events) <= limits.BATCH):
+            taken.append(self._deliveries.popleft())
+            self._weight -= taken[-1].weight
+            count += len(taken[-1].events)
+        return taken
+
+    def __bool__(self) -> bool:
+        return bool(self._deliveries)

@@ -1,0 +1,60 @@
+-- Intake and the committer: events ($3 to $8), the runs that they start ($9 to $13) and their values at the paths that waits use
+-- ($14 to $18), each with the place of its event, and the look-out for their waiters: which batch each event goes into ($19),
+-- and for how long those batches are this server's own ($20). An event whose id the workspace has already had changes nothing,
+-- nor does what is of its place; one of the future stays deferred, and so do they.
+-- What is to be started and indexed was found out at these revisions ($2) of these workspaces ($1): where one has changed since,
+-- nothing at all is written. An id that another transaction is just writing fails the statement.
+WITH stale AS MATERIALIZED (
+    SELECT FROM unnest($1::bigint[], $2::bigint[]) AS known (workspace_id, revision)
+    JOIN workspaces ON workspaces.id = known.workspace_id
+    WHERE workspaces.revision <> known.revision
+), clock AS MATERIALIZED (
+    SELECT rotor_now() AS now, nextval('commit_group') AS number
+), placed AS MATERIALIZED (
+    SELECT new.*, clock.now,
+           -- Not EXISTS: that could be planned as a hash of all events.
+           CASE WHEN (SELECT true FROM events WHERE workspace_id = new.workspace_id AND id = new.id) THEN 0
+                WHEN new.ts > clock.now THEN -1
+                ELSE nextval('event_order') END AS position
+    FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[], $8::text[], $19::int[])
+         WITH ORDINALITY AS new (workspace_id, id, name, data, ts, traceparent, batch, place),
+         clock
+    WHERE NOT EXISTS (SELECT FROM stale)
+), positions AS MATERIALIZED (
+    SELECT array_agg(position ORDER BY place) AS at FROM placed
+), accepted AS (
+    INSERT INTO events (workspace_id, id, name, data, ts, accepted_at, effective_at, position, traceparent)
+    SELECT workspace_id, id, name, data, coalesce(ts, now), now,
+           CASE WHEN position > 0 THEN now END, nullif(position, -1), traceparent
+    FROM placed
+    WHERE position <> 0
+), started AS (
+    INSERT INTO runs (id, workspace_id, function_id, event_id, status, due_at, changed_group, created_at)
+    SELECT new.id, new.workspace_id, new.function_id, new.event_id, 'queued', clock.now, clock.number, clock.now
+    FROM unnest($9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::int[])
+         AS new (id, workspace_id, function_id, event_id, place),
+         positions, clock
+    WHERE positions.at[new.place] > 0
+), indexed AS (
+    INSERT INTO event_values (workspace_id, name, match_hash, effective_at, position, event_id)
+    SELECT held.workspace_id, held.name, held.match_hash, clock.now, positions.at[held.place], held.event_id
+    FROM unnest($14::bigint[], $15::text[], $16::bigint[], $17::text[], $18::int[])
+         AS held (workspace_id, name, match_hash, event_id, place),
+         positions, clock
+    WHERE positions.at[held.place] > 0
+    ON CONFLICT DO NOTHING
+), delivered AS (
+    INSERT INTO deliveries (due_at, deferred, since, workspace_ids, event_ids)
+    SELECT now + $20::interval, false, now, array_agg(workspace_id ORDER BY place), array_agg(id ORDER BY place)
+    FROM placed
+    WHERE position > 0
+    GROUP BY batch, now
+    ORDER BY batch
+    RETURNING id
+), deferred AS (
+    INSERT INTO deliveries (due_at, deferred, workspace_ids, event_ids)
+    SELECT ts, true, ARRAY[workspace_id], ARRAY[id] FROM placed WHERE position = -1
+)
+SELECT EXISTS (SELECT FROM stale) AS stale, clock.now, positions.at AS positions,
+       ARRAY(SELECT id FROM delivered ORDER BY id) AS deliveries
+FROM clock, positions
