@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from rotor.dev.serve_apps import read_manifest
 from rotor.errors import ConfigError
@@ -86,3 +88,18 @@ def test_an_app_is_registered_as_what_it_serves_now(dev: RotorDev, serve_app: Se
 async def test_an_address_that_is_no_serve_app_is_told(serve_app: ServeApp) -> None:
     with pytest.raises(ConfigError, match="is not a URL"):
         await read_manifest("app.py")
+
+
+async def test_a_redirect_of_an_app_is_told_and_not_followed() -> None:
+    app = web.Application()
+    asked: list[str] = []
+
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    app.router.add_get("/{path:.*}", redirect)
+    async with TestServer(app) as served:
+        with pytest.raises(ConfigError, match="give the address at which the app itself answers"):
+            await read_manifest(str(served.make_url("/api/rotor")))
+    assert asked == ["/api/rotor"]

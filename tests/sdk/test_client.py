@@ -152,6 +152,17 @@ async def test_the_page_of_a_proxy_is_an_error_too(server: Server, rotor: Rotor)
         await rotor.runs.get("r1")
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_an_error_and_takes_no_payload_elsewhere(server: Server, rotor: Rotor, status: int) -> None:
+    for _ in range(2):
+        server.answer(None, status, Location="/elsewhere")
+    with pytest.raises(ApiError, match="set ROTOR_URL"):
+        await rotor.send("a", {})
+    with pytest.raises(ApiError, match="set ROTOR_URL"):
+        await anext(rotor.runs.stream("r"))
+    assert [path for _, path, _ in server.asked] == ["/v1/events", "/v1/runs/r/stream"]
+
+
 async def test_signal_ids_are_escaped(server: Server, rotor: Rotor) -> None:
     server.answer({"run_id": None, "delivered": False}, 202)
     completion = await rotor.complete_signal("a/b c", {"approved": True})

@@ -15,11 +15,26 @@ NONE = Destinations()
 
 SPECIAL = {
     "a loopback": ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
-    "a link-local": ["169.254.169.254", "::ffff:a9fe:a9fe", "fe80::1", "fe80::1%eth0", "64:ff9b::a9fe:a9fe"],
-    "a private": ["10.0.0.1", "172.16.0.1", "192.168.1.1", "fd00:ec2::254", "0.1.2.3", "198.18.0.1", "2001:db8::1"],
+    "a link-local or metadata": [
+        "169.254.169.254",
+        "::ffff:a9fe:a9fe",
+        "fe80::1",
+        "fe80::1%eth0",
+        "64:ff9b::a9fe:a9fe",
+    ],
+    "a private": [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "fd00::254",
+        "100.64.0.1",
+        "0.1.2.3",
+        "198.18.0.1",
+        "2001:db8::1",
+    ],
     "a multicast": ["224.0.0.1", "ff02::1"],
     "a reserved": ["0.0.0.0", "::", "255.255.255.255", "240.0.0.1", "::127.0.0.1", "fec0::1", "192.88.99.1"],
-    "metadata": ["100.100.100.200", "168.63.129.16", "192.0.0.192", "64:ff9b:1::7f00:1"],
+    "metadata": ["100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "64:ff9b:1::7f00:1"],
     "an unreadable": ["127.1", "0x7f.0.0.1", "2130706433", "localhost", ""],
 }
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
@@ -45,6 +60,23 @@ def test_a_network_an_address_or_a_name_is_allowed_by_setting_and_nothing_beside
     assert allowed.reachable("x", ["fd00::1", "fe80::1", "::ffff:127.0.0.1"]) == ["fd00::1", "::ffff:127.0.0.1"]
     assert allowed.reachable("app.internal", ["192.168.0.1"]) == ["192.168.0.1"]
     assert allowed.reachable("other.app.internal", ["192.168.0.1"]) == []
+
+
+METADATA = ["169.254.169.254", "::ffff:a9fe:a9fe", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fe80::1"]
+
+
+@pytest.mark.parametrize("address", METADATA)
+async def test_metadata_is_called_by_its_own_address_alone_and_nobody_is_told_to_allow_it(address: str) -> None:
+    wide = Destinations.parse("0.0.0.0/0,::/0,100.64.0.0/10,fd00::/8,app.internal").with_loopback()
+    for allowed in (NONE, wide):
+        assert allowed.reachable("app.internal", [address, "10.0.0.1"]) == (["10.0.0.1"] if allowed is wide else [])
+        problem = await allowed.problem(f"http://[{address}]/" if ":" in address else f"http://{address}/")
+        assert problem is not None
+        assert problem.startswith("leads to a link-local or metadata address")
+        assert "ALLOW_OUTBOUND" not in problem
+        assert address not in problem
+    named = Destinations.parse(address.replace("::ffff:a9fe:a9fe", "169.254.169.254"))
+    assert named.reachable("x", [address]) == [address]
 
 
 @given(st.ip_addresses(v=4))

@@ -31,7 +31,10 @@ async def read_manifest(url: str) -> Manifest:
     """
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
             status, body = response.status, await response.read()
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise ConfigError(
@@ -41,6 +44,9 @@ async def read_manifest(url: str) -> Manifest:
         reason = str(error) or type(error).__name__
         raise ConnectionLostError(f"the app at {url} does not answer ({reason}): is it running?") from None
     try:
+        if 300 <= status < 400:
+            # The server, which is told this address, would not follow it either.
+            raise ConfigError(f"{url} redirects elsewhere: give the address at which the app itself answers")
         if status != 200:
             raise ConfigError(f"the app answers {status} at {url}: is this the path given to serve_workflow?")
         manifest = msgspec.json.decode(body, type=Manifest)

@@ -131,10 +131,10 @@ class Http:
         session = await self._sessions.get()
         try:
             async with session.get(
-                self._url(path), headers={**self._headers(), **headers}, timeout=timeout
+                self._url(path), headers={**self._headers(), **headers}, timeout=timeout, allow_redirects=False
             ) as response:
-                if response.status >= 400:
-                    raise problem(response.status, response.reason or "", await response.read())
+                if response.status >= 300:
+                    raise self._refusal(response, await response.read())
                 yield response.content.iter_any()
         except (aiohttp.ClientError, OSError) as error:  # OSError: TimeoutError is one
             raise self._lost(error) from None
@@ -146,7 +146,13 @@ class Http:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
         try:
             async with session.request(
-                method, self._url(path), params=query, data=body, headers=self._headers(), timeout=timeout
+                method,
+                self._url(path),
+                params=query,
+                data=body,
+                headers=self._headers(),
+                timeout=timeout,
+                allow_redirects=False,
             ) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError as error:  # nothing was sent
@@ -154,12 +160,23 @@ class Http:
         except (aiohttp.ClientError, OSError) as error:
             lost = self._lost(error)
             raise (UnavailableError(lost) if repeatable else lost) from None
-        if response.status < 400:
+        if response.status < 300:
             return answer
-        refusal = problem(response.status, response.reason or "", answer)
+        refusal = self._refusal(response, answer)
         if response.status in (429, 503):
             raise UnavailableError(refusal, _seconds(response.headers.get("Retry-After", "")))
         raise refusal
+
+    def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> ApiError:
+        """What `response` says. A redirect is one: followed, it would hand payloads to whoever it names, and a POST
+        would become a GET."""
+        reason = response.reason or ""
+        if response.status < 400:
+            hint = (
+                f"{self.base_url} redirects elsewhere: set ROTOR_URL to the address at which the server itself answers"
+            )
+            return ApiError(response.status, reason, hint)
+        return problem(response.status, reason, answer)
 
     def _url(self, path: str) -> str:
         return self.base_url + path

@@ -3,6 +3,9 @@
 A serve_url comes from whoever holds a key, and the server stands where they do not: beside its database, the metadata
 service of its cloud and other people's servers. So each address is judged after its name has been looked up: once at
 registration, to tell the person who registers, and at each connection, since a name may lead elsewhere by then.
+
+Where clouds keep the metadata of their machines, and with it often their credentials, nothing leads by a large network
+or by a name: only a setting that means that very place opens it.
 """
 
 from __future__ import annotations
@@ -30,20 +33,33 @@ Network: TypeAlias = IPv4Network | IPv6Network
 LOOPBACK: Final = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """NAT64: the last four bytes are the IPv4 address that is reached."""
-SPECIAL: Final = (
-    IPv4Network("100.64.0.0/10"),  # shared by the customers of a provider; also where some clouds keep metadata
+METADATA: Final = (
+    IPv4Network("169.254.0.0/16"),  # link-local: most clouds
+    IPv6Network("fe80::/10"),  # link-local
+    IPv4Network("100.100.100.200/32"),  # Alibaba
     IPv4Network("168.63.129.16/32"),  # Azure's channel between a machine and its host
-    IPv4Network("192.0.0.0/24"),  # of the IETF; also where Oracle's cloud keeps metadata
+    IPv4Network("192.0.0.192/32"),  # Oracle
+    IPv6Network("fd00:ec2::254/128"),  # Amazon
+    IPv6Network("fd20:ce::254/128"),  # Google
+)
+SPECIAL: Final = (
+    IPv4Network("192.0.0.0/24"),  # of the IETF
     IPv4Network("192.88.99.0/24"),  # relays of 6to4
     IPv6Network("64:ff9b:1::/48"),  # NAT64 within one network
     IPv6Network("fec0::/10"),  # site-local
 )
+A_LOOPBACK: Final = "a loopback"
+A_PRIVATE: Final = "a private"
+OWN: Final = frozenset({A_LOOPBACK, A_PRIVATE})
+"""Where people do have serve apps, and are told how to allow them."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """What a server may call beyond the public internet: networks, and names of hosts wherever they lead."""
+    """What a server may call beyond the public internet: networks, and names of hosts wherever in private networks they
+    lead.
+    """
 
     networks: tuple[Network, ...] = ()
     hosts: frozenset[str] = frozenset()
@@ -71,9 +87,7 @@ class Destinations:
 
     def reachable(self, host: str, addresses: Iterable[str]) -> list[str]:
         """Those `addresses` of `host` that may be called."""
-        if host.lower().rstrip(".") in self.hosts:
-            return list(addresses)
-        return [address for address in addresses if self._objection(address) is None]
+        return [address for address in addresses if self._objection(host, address) is None]
 
     async def problem(self, url: str) -> str | None:
         """What is wrong with a URL to call, as the end of a sentence; None is well, and so is a name that nobody knows
@@ -83,22 +97,25 @@ class Destinations:
         addresses = await _look_up(host)
         if not addresses or self.reachable(host, addresses):
             return None
-        kind = next(filter(None, (self._objection(address) for address in addresses)))
+        kind = next(filter(None, (self._objection(host, address) for address in addresses)))
+        if kind not in OWN:
+            return f"leads to {kind} address, which this server does not call"
         return (
             f"leads to {kind} address, which this server does not call unless it is told to: start it with "
             f"{ALLOW_OUTBOUND}={host}, or as rotor server --allow-outbound {host}"
         )
 
-    def _objection(self, text: str) -> str | None:
-        """Of what kind an address is that may not be called."""
+    def _objection(self, host: str, text: str) -> str | None:
+        """Of what kind an address of `host` is that may not be called."""
         try:
             address = _meant(ipaddress.ip_address(text))
         except ValueError:
             return "an unreadable"
-        kind = _kind(address)
-        if kind is None or any(address in network for network in self.networks):
-            return None
-        return kind
+        allowed = [network for network in self.networks if address in network]
+        for place in METADATA:
+            if address in place:
+                return None if any(_is_within(network, place) for network in allowed) else "a link-local or metadata"
+        return None if allowed or host.lower().rstrip(".") in self.hosts else _kind(address)
 
 
 def _meant(address: Address) -> Address:
@@ -110,17 +127,19 @@ def _meant(address: Address) -> Address:
     return IPv4Address(int(address) & 0xFFFFFFFF) if address in TRANSLATED else address
 
 
+def _is_within(network: Network, place: Network) -> bool:
+    return network.network_address in place and network.prefixlen >= place.prefixlen
+
+
 def _kind(address: Address) -> str | None:
     """Of which kind a special address is; None is one of the public internet."""
     if address.is_loopback:
-        return "a loopback"
-    if address.is_link_local:
-        return "a link-local"
+        return A_LOOPBACK
     if address.is_multicast:
         return "a multicast"
     if address.is_unspecified or address.is_reserved or any(address in network for network in SPECIAL):
         return "a reserved"
-    return None if address.is_global else "a private"
+    return None if address.is_global else A_PRIVATE
 
 
 def _is_numeric(host: str) -> bool:
