@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_from_bytes
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from rotor import limits
+from rotor import limits, tracing
 from rotor.api.authentication import LOOPBACK, _refusal, bearer
 from rotor.api.bodies import decode_body
+from rotor.api.calls import Api, Call
+from rotor.api.checkpoints import _told
 from rotor.api.events import EventInput, _new_events
 from rotor.api.functions import FunctionInput, _triggers
 from rotor.api.instants import read_instant
 from rotor.api.problems import Malformed
 from rotor.api.routing import _decoded, _query
-from rotor.api.runs import RunQuery
+from rotor.api.runs import RunQuery, _last_event_id
+from rotor.dashboard.door import _next, read_form, theme_of
+from rotor.dashboard.focus import focus_of, run_id_of, step_of
 from rotor.engine.conditions import Candidate
 from rotor.engine.cron import next_fire
 from rotor.engine.matching import parse_match
@@ -39,13 +46,16 @@ from rotor.protocol import messages, signing
 from rotor.protocol.durations import parse_duration, parse_instant
 from rotor.protocol.json import Raw
 from rotor.sdk.codec import decode_value
-from rotor.store import tokens
-from rotor.store.checks import app_problems, url_problem
+from rotor.sdk.http import problem
+from rotor.sdk.server_sent_events import server_sent_events
+from rotor.store import audit, event_lists, functions, run_logs, sessions, signal_links, tokens, waiting
+from rotor.store.checks import app_problems, event_name_problem, name_problem, url_problem
 from rotor.store.keys import hash_of
 from rotor.store.message_checks import refusal
 from rotor.store.pages import decode_cursor, encode_cursor
-from rotor.store.problems import Invalid
+from rotor.store.problems import Invalid, NotFound
 from rotor.store.runs import RunPlace
+from rotor.store.vault import Vault
 
 EXAMPLES = 100
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -252,10 +262,30 @@ CLEAN = st.recursive(
 )
 
 
-@given(st.one_of(TEXTS, st.lists(CLEAN, max_size=3).map(lambda place: encode_cursor(tuple(place)))))
+PLACES = [
+    RunPlace,
+    functions.FunctionPlace,
+    run_logs.LinePlace,
+    waiting.SignalPlace,
+    audit.Place,
+    event_lists.EventPlace,
+    event_lists.NamedPlace,
+]
+PLACED = st.one_of(
+    CLEAN,
+    st.uuids(),
+    st.datetimes(timezones=st.one_of(st.none(), st.timezones())),
+    st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"]),
+)
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@given(st.one_of(TEXTS, st.lists(PLACED, max_size=3).map(lambda place: encode_cursor(tuple(place)))))
 @fuzzed
-def test_cursors(cursor: str) -> None:
-    attempt(Invalid, decode_cursor, cursor, RunPlace)
+def test_cursors(kind: Any, cursor: str) -> None:
+    for part in attempt(Invalid, decode_cursor, cursor, kind) or ():
+        if isinstance(part, datetime):
+            part.astimezone(UTC)
 
 
 HEADERS = st.dictionaries(
@@ -271,12 +301,91 @@ def test_signatures(body: bytes, headers: dict[str, str], key: str) -> None:
     attempt((SignatureError, ConfigError), lambda: signing.verify(body, headers, keys=[key], now=1_700_000_000.0))
 
 
-@given(st.one_of(TEXTS, st.from_regex(r"r[kts]_\w{0,40}_\w{0,40}_\w{0,64}")))
+HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
+TOKENS = st.one_of(
+    TEXTS,
+    st.from_regex(r"r[ktsl]_\w{0,40}_\w{0,40}_\w{0,64}"),
+    st.tuples(st.sampled_from(["rs", "rt", "rl"]), st.integers(), HEX, HEX).map(
+        lambda parts: "_".join(map(str, parts))
+    ),
+    st.tuples(st.integers(0, 2**70), st.integers(), st.binary(max_size=20), HEX).map(
+        lambda parts: f"rl_{parts[0]}_{parts[1]}_{base64.urlsafe_b64encode(parts[2]).decode().rstrip('=')}_{parts[3]}"
+    ),
+)
+
+
+@given(TOKENS)
 @fuzzed
-def test_keys_and_tokens(text: str) -> None:
+def test_keys_tokens_sessions_and_links(text: str) -> None:
     assert len(hash_of(text)) == 32
     claim = tokens._parse(text)
     assert claim is None or claim[0] >= 0
+    session = sessions._parse(text)
+    assert session is None or (int(session[0]) >= 0 and len(bytes.fromhex(session[1])) == 32)
+    link = signal_links._parse(text)
+    assert link is None or (link.workspace_id < 2**63 and link.signal_id and "\0" not in link.signal_id)
+
+
+@given(st.one_of(TEXTS, st.uuids().map(str), st.uuids().map(lambda one: one.urn), texts_of("{", "0" * 32, "}", "-")))
+@fuzzed
+def test_ids(text: str) -> None:
+    call = Call(cast("Api", None), {}, nothing, {"run_id": text})
+    assert attempt(NotFound, call.run_id) == attempt(NotFound, run_id_of, text)
+    attempt(NotFound, step_of, text, text)
+    name_problem(text)
+    event_name_problem(text)
+
+
+async def nothing() -> Any:
+    return {"type": "http.request", "body": b""}
+
+
+@given(
+    st.one_of(st.binary(max_size=60), st.text("0123456789-abcdef").map(str.encode), st.integers().map(b"%d".__mod__)),
+    st.one_of(
+        st.binary(max_size=60),
+        texts_of("/dashboard", "/", "?", "\\", "..").map(lambda to: to.encode("utf-8", "replace")),
+    ),
+)
+@fuzzed
+def test_headers_forms_and_addresses_of_pages(value: bytes, body: bytes) -> None:
+    names = [b"last-event-id", b"rotor-settled", b"traceparent", b"cookie", b"origin", b"host", b"content-length"]
+    scope = {"type": "http", "path": "/", "query_string": body, "headers": [(name, value) for name in names]}
+    call = Call(cast("Api", None), scope, nothing, {})
+    attempt(Invalid, _last_event_id, call)
+    attempt(Invalid, _told, call)
+    carried = tracing.checked(call.headers["traceparent"])
+    assert carried is None or len(carried) == 55
+    assert _next(body.decode("latin-1")).startswith("/dashboard")
+
+    async def given_form() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    request = Request({**scope, "path_params": {"run_id": VALID["run_id"]}}, given_form)
+    assert isinstance(request.cookies, dict)
+    theme_of(request)
+    attempt(NotFound, focus_of, request)
+    attempt(Invalid, lambda: asyncio.run(read_form(request, bytes_max=50)))
+
+
+@given(st.one_of(TEXTS, texts_of("a", ":", ",", base64.b64encode(b"k" * 32).decode(), "=")))
+@fuzzed
+def test_encryption_keys(text: str) -> None:
+    attempt(ConfigError, Vault.parse, text)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([b"id: \xff\n", b"data: 1\n\n", b":\n", b"\r\n"]))))
+@fuzzed
+def test_streams_and_problems_of_a_server_that_is_none(chunks: list[bytes]) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    async def read() -> int:
+        return len([event async for event in server_sent_events(stream())])
+
+    assert asyncio.run(read()) >= 0
+    assert problem(500, "reason", b"".join(chunks)).status == 500
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"authorization"]), st.binary(max_size=40)), max_size=3))

@@ -161,7 +161,7 @@ async def test_logging_out_forgets_the_session(visitor: Browser) -> None:
 async def test_a_form_of_another_site_changes_nothing(server: Server, visitor: Browser, run_id: UUID) -> None:
     path = f"/dashboard/runs/{run_id}/cancel"
     token = (await visitor.get(f"/dashboard/runs/{run_id}")).form_token
-    for origin in ("https://evil.example", "null", None):
+    for origin in ("https://evil.example", "null", "http://[", visitor.url.replace("http", "ftp"), None):
         assert (await visitor.post(path, {"form_token": token}, origin=origin)).status == 403
     for fields in ({}, {"form_token": "0" * 64}, {"form_token": "\u00e9"}):
         assert (await visitor.post(path, fields)).status == 403
@@ -270,7 +270,17 @@ async def test_runs_are_listed_by_function_status_event_and_page(server: Server,
     assert (found.status, found.headers["location"]) == (303, f"/dashboard/runs/{other}")
 
 
-@pytest.mark.parametrize("query", ["status=odd", "cursor=odd", "function=%00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=odd",
+        "cursor=odd",
+        "function=%00",
+        "since=0001-01-01T00:00%2B14:00",
+        "until=9999-12-31T23:59-14:00",
+        "cursor=WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwiMDE5N2M4ZWEtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAwIl0",
+    ],
+)
 async def test_a_filter_that_cannot_be_is_refused_by_name(visitor: Browser, query: str) -> None:
     answered = await visitor.get(f"/dashboard?{query}")
     assert answered.status == 422

@@ -141,7 +141,10 @@ def _instant(text: str) -> datetime | None:
     if not text:
         return None
     at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("of no year that there is") from None
 
 
 async def _found_by_id(visit: Visit, filters: Filters) -> str | None:

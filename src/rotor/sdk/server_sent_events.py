@@ -35,8 +35,8 @@ async def server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[Serv
                     yield ServerSentEvent(name, b"\n".join(data), last_id)
                 name, data = "message", []
             elif field == b"event":
-                name = value.decode()
+                name = value.decode("utf-8", "replace")
             elif field == b"data":
                 data.append(value)
             elif field == b"id":
-                last_id = value.decode()
+                last_id = value.decode("utf-8", "replace")

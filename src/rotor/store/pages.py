@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -34,6 +35,10 @@ def decode_cursor(cursor: str, kind: Any) -> Any:
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(text, type=kind)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+        place = msgspec.json.decode(text, type=kind)
+        for part in place:
+            if isinstance(part, datetime):
+                part.astimezone(UTC)  # of the years that there are
+        return place
+    except (binascii.Error, ValueError, OverflowError, msgspec.DecodeError):
         raise Invalid([("cursor", "is not the next_cursor of an earlier page")]) from None

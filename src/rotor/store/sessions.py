@@ -50,12 +50,10 @@ class Sessions:
 
     async def find(self, token: str) -> Caller | None:
         """Whose session this is, or None where it is not genuine, has expired, or its key no longer holds."""
-        parts = token.split("_")
-        if len(parts) != 4 or parts[0] != "rs" or not token.isascii():
+        parsed = _parse(token)
+        if parsed is None:
             return None
-        _, expiry, key_hash, mac = parts
-        if not expiry.isdigit() or len(expiry) > 12 or len(key_hash) != 64 or set(key_hash) - set("0123456789abcdef"):
-            return None
+        expiry, key_hash, mac = parsed
         caller = await self._keys.find(bytes.fromhex(key_hash))
         if caller is None:
             return None
@@ -77,6 +75,17 @@ class Sessions:
         keys = await self._signing_keys.of(caller.workspace_id)
         genuine = [hmac.compare_digest(given.encode(), _mac(key, "form", token).encode()) for key in keys]
         return any(genuine)
+
+
+def _parse(token: str) -> tuple[str, str, str] | None:
+    """What a token says of its expiry, the hash of its key and its MAC, be it genuine or not."""
+    parts = token.split("_")
+    if len(parts) != 4 or parts[0] != "rs" or not token.isascii():
+        return None
+    _, expiry, key_hash, mac = parts
+    if not expiry.isdigit() or len(expiry) > 12 or len(key_hash) != 64 or set(key_hash) - set("0123456789abcdef"):
+        return None
+    return expiry, key_hash, mac
 
 
 def _mac(key: str, purpose: str, claim: str) -> str:

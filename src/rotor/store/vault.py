@@ -13,7 +13,6 @@ writes seals, since only the writer knows the workspace.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -58,7 +57,7 @@ class Vault:
             name, _, encoded = item.strip().partition(":")
             try:
                 key = base64.b64decode(encoded, validate=True)
-            except binascii.Error:
+            except ValueError:
                 key = b""
             if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or len(key) != 32:
                 # The item itself is not shown: it may be a key.
