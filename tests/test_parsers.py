@@ -20,7 +20,6 @@ from rotor import limits, tracing
 from rotor.api.authentication import LOOPBACK, _refusal, bearer
 from rotor.api.bodies import decode_body
 from rotor.api.calls import Api, Call
-from rotor.api.checkpoints import _told
 from rotor.api.events import EventInput, _new_events
 from rotor.api.functions import FunctionInput, _triggers
 from rotor.api.instants import read_instant
@@ -42,7 +41,7 @@ from rotor.errors import (
     SignatureError,
 )
 from rotor.protocol import json as protocol_json
-from rotor.protocol import messages, signing
+from rotor.protocol import invocations, messages, signing
 from rotor.protocol.durations import parse_duration, parse_instant
 from rotor.protocol.json import Raw
 from rotor.sdk.codec import decode_value
@@ -121,11 +120,23 @@ VALID = {
 }
 
 
-@pytest.mark.parametrize("decoder", ["worker_frame", "server_frame", "run_frame"])
+CHECKPOINTS = json_texts(
+    st.lists(st.fixed_dictionaries({"token": TEXTS, "messages": st.lists(objects(MESSAGES[-1])), "settled": VALUES}))
+)
+
+
+@pytest.mark.parametrize("decoder", [messages.worker_frame, messages.server_frame, messages.run_frame])
 @given(frame=FRAMES)
 @fuzzed
-def test_frames(decoder: str, frame: bytes) -> None:
-    attempt((msgspec.MsgspecError, UnicodeDecodeError, RecursionError), getattr(messages, decoder).decode, frame)
+def test_frames(decoder: msgspec.json.Decoder[Any], frame: bytes) -> None:
+    attempt((msgspec.MsgspecError, UnicodeDecodeError, RecursionError), decoder.decode, frame)
+
+
+@pytest.mark.parametrize("decoder", [invocations.checkpoints, invocations.checkpoint_answers])
+@given(frame=CHECKPOINTS)
+@fuzzed
+def test_call_backs(decoder: msgspec.json.Decoder[Any], frame: bytes) -> None:
+    attempt((Invalid, Malformed), decode_body, frame, decoder)
 
 
 @given(st.sampled_from(MESSAGES), st.dictionaries(st.sampled_from([*VALID, "until", "seconds", "event"]), VALUES))
@@ -308,6 +319,9 @@ TOKENS = st.one_of(
     st.tuples(st.sampled_from(["rs", "rt", "rl"]), st.integers(), HEX, HEX).map(
         lambda parts: "_".join(map(str, parts))
     ),
+    st.tuples(st.integers(-1, 2**70), st.uuids(), st.uuids(), HEX).map(
+        lambda parts: f"rt_{parts[0]}_{parts[1].hex}_{parts[2].hex}_{parts[3]}"
+    ),
     st.tuples(st.integers(0, 2**70), st.integers(), st.binary(max_size=20), HEX).map(
         lambda parts: f"rl_{parts[0]}_{parts[1]}_{base64.urlsafe_b64encode(parts[2]).decode().rstrip('=')}_{parts[3]}"
     ),
@@ -318,8 +332,8 @@ TOKENS = st.one_of(
 @fuzzed
 def test_keys_tokens_sessions_and_links(text: str) -> None:
     assert len(hash_of(text)) == 32
-    claim = tokens._parse(text)
-    assert claim is None or claim[0] >= 0
+    claimed = tokens._parse(text)
+    assert claimed is None or claimed[0].workspace_id < 2**63
     session = sessions._parse(text)
     assert session is None or (int(session[0]) >= 0 and len(bytes.fromhex(session[1])) == 32)
     link = signal_links._parse(text)
@@ -349,11 +363,10 @@ async def nothing() -> Any:
 )
 @fuzzed
 def test_headers_forms_and_addresses_of_pages(value: bytes, body: bytes) -> None:
-    names = [b"last-event-id", b"rotor-settled", b"traceparent", b"cookie", b"origin", b"host", b"content-length"]
+    names = [b"last-event-id", b"traceparent", b"cookie", b"origin", b"host", b"content-length"]
     scope = {"type": "http", "path": "/", "query_string": body, "headers": [(name, value) for name in names]}
     call = Call(cast("Api", None), scope, nothing, {})
     attempt(Invalid, _last_event_id, call)
-    attempt(Invalid, _told, call)
     carried = tracing.checked(call.headers["traceparent"])
     assert carried is None or len(carried) == 55
     assert _next(body.decode("latin-1")).startswith("/dashboard")
