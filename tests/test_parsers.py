@@ -40,8 +40,8 @@ from rotor.errors import (
     SerializationError,
     SignatureError,
 )
-from rotor.protocol import json as protocol_json
 from rotor.protocol import invocations, messages, signing
+from rotor.protocol import json as protocol_json
 from rotor.protocol.durations import parse_duration, parse_instant
 from rotor.protocol.json import Raw
 from rotor.sdk.codec import decode_value
