@@ -51,6 +51,8 @@ COMMIT_QUEUE: Final = 20_000
 COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 """About how large those writes are together; the same beyond it."""
 WORKER_SLOTS: Final = 10_000
+KEPT_BODIES: Final = 10_000
+"""Parked bodies in one worker's memory that a server remembers; others go on from what is recorded."""
 CONNECTIONS: Final = 10_000
 """Connections to one server; beyond it a request is answered 503."""
 REQUESTS: Final = 5_000

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 import pytest
 
 from rotor import Context, create_function
-from rotor.protocol.messages import Committed, DropRun, RunCompleted, RunMessage, RunReleased, StepDone
+from rotor.protocol.messages import Committed, DropRun, ResumeRun, RunCompleted, RunMessage, RunReleased, StepDone
 from rotor.sdk.functions import Function
 from rotor.sdk.held_runs import HeldRuns
 from tests.sdk.serving import start
@@ -69,7 +68,7 @@ async def test_a_dropped_run_that_is_to_go_on_from_memory_is_given_back(line: Li
     order = start("stubborn", None)
     held.receive(order)
     held.receive(DropRun(run_id=order.run_id, reason="the lease is over"))
-    held.receive(msgspec.structs.replace(order, resume=True))
+    held.receive(ResumeRun(run_id=order.run_id, memo=[], settled=0))
     assert isinstance(line.sent[-1], RunReleased)
     await held.close()
     assert held.active == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from msgspec.structs import replace
 
 from rotor.engine.arrivals import ChildEnded, DeadlineReached, EventArrived, SignalArrived
 from rotor.engine.effects import CancelRun, DropWait, PutSignal, ReleaseSignal
 from rotor.engine.run import Known, Run, Signal, Step, Wait
 from rotor.protocol.messages import Memo, RunStatus
-from tests.engine.cases import CHILD, RUN, around, decide, held, key, told, waiting
+from tests.engine.cases import CHILD, LEASE, PARENT, RUN, around, decide, held, key, told, waiting
 
 DUE = Wait(None, due=True)
 
@@ -34,6 +37,46 @@ def test_a_held_run_goes_on_where_it_is_and_its_holder_is_told() -> None:
     (memo,) = told(outcome)
     assert isinstance(memo, Memo)
     assert (memo.id, memo.status) == ("w", "completed")
+
+
+def keeping(room: int) -> Known:
+    """The holder of `LEASE` keeps the body of the run that sleeps, and has room for so many."""
+    return replace(parked("sleep", None), resumable=frozenset([RUN]), room=Counter({LEASE: room}))
+
+
+def test_whoever_keeps_the_body_of_a_run_that_wakes_goes_on_with_it_at_once() -> None:
+    outcome = decide(waiting(kept_by=LEASE), DeadlineReached(key("w")), known=keeping(room=1))
+
+    run = outcome.runs[RUN]
+    assert (run.status, run.lease_id, run.kept_by, run.settled) == ("running", LEASE, None, 1)
+    assert outcome.resumed == {(LEASE, RUN)}
+    assert [memo.id for memo in told(outcome)] == ["w"]
+
+
+def test_a_run_whose_keeper_has_no_room_waits_for_its_turn() -> None:
+    outcome = decide(waiting(kept_by=LEASE), DeadlineReached(key("w")), known=keeping(room=0))
+
+    assert (outcome.runs[RUN].status, outcome.runs[RUN].kept_by, outcome.resumed) == ("queued", LEASE, set())
+
+
+def test_a_keeper_is_given_no_more_runs_than_it_has_room_for() -> None:
+    other = waiting(id=PARENT, kept_by=LEASE)
+    known = keeping(room=1)
+    known.steps[key("w", run_id=PARENT)], known.waits[key("w", run_id=PARENT)] = known.steps[key("w")], DUE
+    known = replace(known, resumable=frozenset([RUN, PARENT]))
+    arrivals = DeadlineReached(key("w")), DeadlineReached(key("w", run_id=PARENT))
+    outcome = decide([waiting(kept_by=LEASE), other], *arrivals, known=known)
+
+    assert (outcome.runs[RUN].status, outcome.runs[PARENT].status) == ("running", "queued")
+
+
+def test_a_run_that_was_resumed_and_is_told_of_more_in_one_batch_is_told_of_all_of_it() -> None:
+    known = keeping(room=1)
+    known.steps[key("v")], known.waits[key("v")] = Step("sleep", "waiting", 0), DUE
+    outcome = decide(waiting(kept_by=LEASE), DeadlineReached(key("w")), DeadlineReached(key("v")), known=known)
+
+    assert [memo.id for memo in told(outcome)] == ["w", "v"]
+    assert (outcome.runs[RUN].status, outcome.runs[RUN].settled) == ("running", 2)
 
 
 def test_a_run_that_is_due_later_is_not_called_earlier() -> None:

@@ -88,7 +88,8 @@ class World:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    runs, known = {}, Known(functions=frozenset({(1, "child")}))
+    resumable, room = draw(st.frozensets(st.sampled_from(RUNS))), Counter({OTHER_LEASE: draw(st.integers(0, 2))})
+    runs, known = {}, Known(functions=frozenset({(1, "child")}), resumable=resumable, room=room)
     for run_id in RUNS:
         status = draw(st.sampled_from([*sorted(RUN_CHANGES), *["running"] * 9]))
         cancelling = status == "running" and draw(st.booleans())
@@ -100,6 +101,7 @@ def worlds(draw: st.DrawFn) -> World:
             settled=draw(st.integers(0, 1)),
             losses=draw(st.integers(0, 4)),
             parent=CALL if run_id == CHILD else None,
+            kept_by=OTHER_LEASE if status in ("queued", "waiting") else None,
         )
         for step_id, op in OPS.items() if draw(st.booleans()) else ():
             step_status = draw(st.sampled_from([None, *possible(op, ended=runs[run_id].ended)]))

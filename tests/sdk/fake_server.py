@@ -25,6 +25,7 @@ from rotor.protocol.messages import (
     HolderSays,
     LogLine,
     Memo,
+    ResumeRun,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -104,7 +105,12 @@ class FakeServer:
         self.status = "running"
         resume = self.session is not None and self.session.state == "parked"
         since = self.parked_group if resume else -1
-        memo = sorted((memo for memo in self.steps.values() if memo.group > since), key=lambda memo: memo.group)
+        news = sorted((memo for memo in self.steps.values() if memo.group > since), key=lambda memo: memo.group)
+        memo = [one for one in news if one.status != "retrying" or (one.id, one.index) not in self.waits]
+        if resume:
+            assert self.session is not None
+            self.session.receive(ResumeRun(run_id=RUN, memo=memo, settled=self.settled))
+            return self.session
         event = messages.Event(id="event-1", name="started", data=raw(self.data), ts=NOW)
         message = StartRun(
             run_id=RUN,
@@ -112,14 +118,9 @@ class FakeServer:
             function_id=self.function.id,
             attempt=self.attempt,
             event=event,
-            memo=[one for one in memo if one.status != "retrying" or (one.id, one.index) not in self.waits],
+            memo=memo,
             settled=self.settled,
-            resume=resume,
         )
-        if resume:
-            assert self.session is not None
-            self.session.receive(message)
-            return self.session
         self.session = Session(
             self.function,
             message,

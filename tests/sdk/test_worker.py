@@ -21,6 +21,7 @@ from rotor.protocol.messages import (
     Heartbeat,
     Hello,
     Memo,
+    ResumeRun,
     RunCompleted,
     RunParked,
     RunReleased,
@@ -233,7 +234,7 @@ async def test_a_parked_run_goes_on_from_the_changes_alone(server: WorkerServer)
     async with working(server, napper):
         peer = await server.peer()
         await park(peer, "r1")
-        await peer.send(start("napper", None, [memo("nap")], settled=1, resume=True))
+        await peer.send(ResumeRun(run_id="r1", memo=[memo("nap")], settled=1))
         completed = await peer.receive(RunCompleted)
         assert (bytes(completed.output), bodies) == (b'"rested"', ["r1"])
 
@@ -262,7 +263,7 @@ async def test_the_oldest_parked_run_makes_room_and_is_then_asked_for_cold(serve
         peer = await server.peer()
         for run_id in ("r1", "r2", "r3"):
             await park(peer, run_id)
-        await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1, resume=True))
+        await peer.send(ResumeRun(run_id="r1", memo=[memo("nap")], settled=1))
         assert (await peer.receive(RunReleased)).run_id == "r1"
         assert left == ["r1"]
         await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1))

@@ -40,6 +40,7 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
         connection=connection.number,
         function_ids=[function_id],
         count=1,
+        keeps=lambda run_id: False,
     )
     store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
     await worker.hears("start_run", len(worker.all_of("start_run")) + 1)

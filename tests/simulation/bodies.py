@@ -15,6 +15,7 @@ from rotor.protocol.messages import (
     Error,
     HolderMessage,
     Memo,
+    ResumeRun,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -168,7 +169,7 @@ class ModelSession:
             case Settled():
                 if self.state != "parked":
                     self._news(message.memo, message.settled)
-            case StartRun():
+            case ResumeRun():
                 self._news(message.memo, message.settled)
             case CancelRun():
                 if self.final is None and not self.cancelling:

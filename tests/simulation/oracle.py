@@ -20,6 +20,7 @@ from rotor.protocol.json import NULL, Raw
 from rotor.protocol.messages import (
     CancelRun,
     HolderMessage,
+    ResumeRun,
     RunCompleted,
     RunFailed,
     RunMessage,
@@ -98,7 +99,7 @@ class Oracle:
     def heard(self, worker: Any, message: HolderMessage) -> None:
         if isinstance(message, CancelRun):
             self._stopped.add((worker.lease_id, UUID(message.run_id)))
-        elif isinstance(message, StartRun):
+        elif isinstance(message, StartRun | ResumeRun):
             self._stopped.discard((worker.lease_id, UUID(message.run_id)))
 
     def gone(self, worker: Any) -> None:

@@ -43,6 +43,7 @@ from rotor.protocol.messages import (
     Error,
     Event,
     Memo,
+    ResumeRun,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -195,22 +196,25 @@ class Records:
 
     # --- claiming
 
-    def claim(self, row: RunRow, lease_id: UUID) -> StartRun:
+    def claim(self, row: RunRow, lease_id: UUID, *, keeps: bool = False) -> StartRun | ResumeRun:
+        """`keeps` is whether the server takes the holder to have the body, should it have parked the run last."""
         run = row.run
-        was_kept = row.kept_by == lease_id
+        was_kept = keeps and row.kept_by == lease_id
         self.group += 1
         row.run = msgspec.structs.replace(run, status="running", lease_id=lease_id)
         row.due = row.kept_by = None
         row.sessions += not was_kept
+        if was_kept:
+            memo = self.memos(run.id, after=row.kept_group)
+            return ResumeRun(run_id=str(run.id), memo=memo, settled=run.settled)
         return StartRun(
             run_id=str(run.id),
             lease_id=str(lease_id),
             function_id=run.function_id,
             attempt=run.attempt,
             event=row.event,
-            memo=self.memos(run.id, after=row.kept_group if was_kept else 0),
+            memo=self.memos(run.id),
             settled=run.settled,
-            resume=was_kept,
         )
 
     def memos(self, run_id: UUID, *, after: int = 0) -> list[Memo]:
@@ -250,7 +254,7 @@ class Records:
 
     # --- one transaction
 
-    def decide(self, arrivals: Sequence[Arrival]) -> Outcome:
+    def decide(self, arrivals: Sequence[Arrival], resumable: frozenset[UUID], room: Counter[UUID]) -> Outcome:
         """Lock, read and decide."""
         runs: dict[UUID, Run] = {}
         for arrival in arrivals:
@@ -259,12 +263,13 @@ class Records:
                 runs[row.run.id] = self._locked(row)
                 if row.run.parent is not None and _may_end(arrival):
                     runs[row.run.parent.run_id] = self._locked(self.runs[row.run.parent.run_id])
-        known = self._known(runs, arrivals)
+        known = msgspec.structs.replace(self._known(runs, arrivals), resumable=resumable, room=room)
         return batch.decide_batch(runs, known, arrivals, self.random.random)
 
     def _locked(self, row: RunRow) -> Run:
         connection = None if row.run.lease_id is None else self.connections.get(row.run.lease_id)
-        return msgspec.structs.replace(row.run, connection=connection)
+        keeper = None if row.kept_by is None else self.connections.get(row.kept_by)
+        return msgspec.structs.replace(row.run, connection=connection, kept_by=row.kept_by, keeper=keeper)
 
     def _known(self, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
         steps: dict[StepKey, Step] = {}
@@ -398,7 +403,7 @@ class Records:
             row.kept_by = run.kept_by
         elif not (run.status == "queued" and before != "running"):
             row.kept_by = None
-        if run.kept_by is not None:
+        if run.status == "waiting" and before == "running" and run.kept_by is not None:
             row.kept_group = self.group
         row.output, row.error = run.output, run.error
         row.run = msgspec.structs.replace(run, due_seconds=None, kept_by=None, output=None, error=None)

@@ -6,7 +6,7 @@ nothing. So every list of actions is a schedule, and a shorter one is still one.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -35,6 +35,7 @@ from rotor.protocol.messages import (
     DropRun,
     HolderMessage,
     Memo,
+    ResumeRun,
     RunMessage,
     RunReleased,
     Settled,
@@ -112,6 +113,8 @@ class Server:
         self.connections: dict[UUID, Worker] = {}
         """By lease; some may be dead without its knowledge."""
         self.told: dict[UUID, dict[UUID, int]] = {}
+        self.kept: dict[UUID, set[UUID]] = {}
+        """By lease: the runs whose bodies its holder keeps, as far as this server knows."""
         self.children: list[CancelChildren | CancelRun] = []
         """Cancellations that are still to be carried on."""
         self.invocations: list[Invocation] = []
@@ -163,6 +166,8 @@ class ModelHeld(Crew):
     def receive(self, message: HolderMessage) -> None:
         if isinstance(message, StartRun):
             self._start(message)
+        elif isinstance(message, ResumeRun):
+            self._resume(message)
         elif isinstance(message, DropRun):
             session = self._active.pop(message.run_id, None) or self._parked.pop(message.run_id, None)
             if session is not None:
@@ -172,24 +177,23 @@ class ModelHeld(Crew):
 
     def _start(self, start: StartRun) -> None:
         parked = self._parked.pop(start.run_id, None)
-        if start.resume and parked is not None:
-            self._active[start.run_id] = parked
-            parked.receive(start)
-            return
         if parked is not None:
             parked.close()
-        if start.resume and start.run_id in self._active:
-            self._active[start.run_id].receive(start)
-        elif start.resume:
-            self._worker.send(RunReleased(run_id=start.run_id, n=0))
+        if stale := self._active.pop(start.run_id, None):
+            stale.close()
+        world = self._worker.world
+        function = world.program[start.function_id]
+        session = ModelSession(function, self._worker.version, start, self, keep=True)
+        self._active[start.run_id] = session
+        session.begin()
+
+    def _resume(self, resume: ResumeRun) -> None:
+        if parked := self._parked.pop(resume.run_id, None):
+            self._active[resume.run_id] = parked
+        if session := self._active.get(resume.run_id):
+            session.receive(resume)
         else:
-            if stale := self._active.pop(start.run_id, None):
-                stale.close()
-            world = self._worker.world
-            function = world.program[start.function_id]
-            session = ModelSession(function, self._worker.version, start, self, keep=True)
-            self._active[start.run_id] = session
-            session.begin()
+            self._worker.send(RunReleased(run_id=resume.run_id, n=0))
 
     def send(self, session: ModelSession, message: RunMessage) -> None:
         self._worker.send(message)
@@ -581,13 +585,32 @@ class World:
         news = self._missed(server, arrivals)
         before = self.oracle.before(arrivals)
         recorded = self._recorded(arrivals)
-        outcome = self.records.decide(arrivals)
+        outcome = self.records.decide(arrivals, *self._keepers(server))
         self.oracle.decided(arrivals, outcome, before)
         group = self.records.write(outcome)
         self.oracle.written(outcome, before)
         if not dies:
             self._tell(server, batch, outcome, Groups.of(group, recorded, arrivals), news)
             server.children += [e for e in outcome.effects if isinstance(e, CancelChildren | CancelRun)]
+
+    def _keepers(self, server: Server) -> tuple[frozenset[UUID], Counter[UUID]]:
+        """Waiting runs that may go on with who keeps their bodies here, and how much room each of these has."""
+        runs, room = set(), Counter[UUID]()
+        for row in self.records.runs.values():
+            lease_id = row.kept_by
+            if row.run.status != "waiting" or lease_id is None or not self._is_here(server, lease_id):
+                continue
+            if row.run.id in server.kept[lease_id]:
+                runs.add(row.run.id)
+                room[lease_id] = self.random.randrange(3)
+        return frozenset(runs), room
+
+    def _is_here(self, server: Server, lease_id: UUID) -> bool:
+        """Whether a holder may be given runs by this server, which takes it for connected."""
+        worker, expires = server.connections.get(lease_id), self.records.leases.get(lease_id, -1.0)
+        return (
+            worker is not None and worker.lease_id == lease_id and worker.seat is server and expires > self.records.now
+        )
 
     def _recorded(self, arrivals: Sequence[Arrival]) -> dict[StepKey, int]:
         """Of the runs of a batch, the steps that have ended, each with the commit that recorded it."""
@@ -626,10 +649,16 @@ class World:
         for place in outcome.notices.keys() | news.keys():
             run = outcome.runs.get(place[1])
             settled = run.settled if run is not None else 0
-            said[place] = messages_of(place[1], news.get(place), outcome.notices.get(place, []), groups, settled)
+            resumed = place in outcome.resumed
+            notices = outcome.notices.get(place, [])
+            said[place] = messages_of(place[1], news.get(place), notices, groups, settled, resumed=resumed)
             self._deliver(server, place[0], said[place])
+            if resumed:
+                self.oracle.claimed(self.records.runs[place[1]])
             if run is None or run.lease_id != place[0]:
                 server.told.get(place[0], {}).pop(place[1], None)
+                if run is not None and run.status == "waiting" and run.kept_by == place[0] in server.kept:
+                    server.kept[place[0]].add(place[1])
         posts = {id(post): (app, post) for _, app, post in batch if app is not None}
         for app, post in posts.values():
             app.in_flight = 0
@@ -641,8 +670,10 @@ class World:
             return
         told = server.told[lease_id]
         for message in said:
-            if isinstance(message, StartRun | Settled):
+            if isinstance(message, StartRun | ResumeRun | Settled):
                 told[UUID(message.run_id)] = message.settled
+            if isinstance(message, StartRun | ResumeRun):
+                server.kept[lease_id].discard(UUID(message.run_id))
         if worker.hears(server, lease_id):
             worker.incoming.append(list(said))
 
@@ -663,15 +694,13 @@ class World:
 
     def _dispatch(self, server: Server, count: int = 99) -> None:
         for lease_id, worker in list(server.connections.items()):
-            expires = self.records.leases.get(lease_id)
-            if expires is None or expires <= self.records.now or worker.lease_id != lease_id:
-                continue
-            if server.connections.get(lease_id) is not worker or worker.seat is not server:
+            if server.connections.get(lease_id) is not worker or not self._is_here(server, lease_id):
                 continue
             if any(is_welcome(arrival, lease_id) for arrival, _, _ in server.queue):
                 continue
             for row in self._due(False)[:count]:
-                self._deliver(server, lease_id, [self.records.claim(row, lease_id)])
+                keeps = row.run.id in server.kept[lease_id]
+                self._deliver(server, lease_id, [self.records.claim(row, lease_id, keeps=keeps)])
                 self.oracle.claimed(row)
 
     def _invoke(self, pick: int) -> None:
@@ -682,6 +711,7 @@ class World:
             lease_id = self.records.fresh_id()
             self.records.leases[lease_id] = self.records.now + LEASE
             start = self.records.claim(row, lease_id)
+            assert isinstance(start, StartRun)
             self.oracle.claimed(row)
             app = Invocation(self, server, start, self.versions[1])
             self.apps.append(app)
@@ -824,7 +854,7 @@ class World:
         records.leases[lease_id] = records.now + LEASE
         records.connections[lease_id] = worker.connection = records.connections.get(lease_id, 0) + 1
         worker.lease_id, worker.server, worker.seat = lease_id, server, server
-        server.connections[lease_id], server.told[lease_id] = worker, {}
+        server.connections[lease_id], server.told[lease_id], server.kept[lease_id] = worker, {}, set()
         held = {row.run.id for row in records.runs.values() if row.run.lease_id == lease_id}
         active = [UUID(run_id) for run_id in worker.held.active]
         for run_id in active:
@@ -863,6 +893,7 @@ class World:
             if not worker.hears(server, lease_id):
                 del server.connections[lease_id]
                 server.told.pop(lease_id, None)
+                server.kept.pop(lease_id, None)
                 if worker.lease_id == lease_id and worker.seat is server and lease_id in self.records.leases:
                     left = self.records.now + COMES_BACK_WITHIN
                     self.records.leases[lease_id] = min(self.records.leases[lease_id], left)

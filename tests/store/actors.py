@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,6 @@ from rotor.protocol.messages import (
     Manifest,
     RunMessage,
     Settled,
-    StartRun,
     Trigger,
 )
 from rotor.services.matcher import Matcher
@@ -70,6 +70,8 @@ class Holder:
     told: list[HolderMessage] = field(default_factory=list)
     connection: int = 1
     """The number of its connection."""
+    slots: int = 0
+    """How many runs it lets the committer give it at once; what it claims itself is not counted."""
 
     @classmethod
     async def connect(cls, store: Store, *, workspace_id: int = 1, lasting: bool = True) -> Holder:
@@ -78,11 +80,11 @@ class Holder:
         holder = cls(store, await leases.open_lease(store.database, workspace_id, hello), workspace_id)
         if lasting:
             await change(store.database, "UPDATE leases SET expires_at = 'infinity' WHERE id = $1", holder.lease_id)
-        store.holders.add(holder.lease_id, holder.told.extend)
+        store.holders.add(holder.lease_id, holder.told.extend, slots=lambda: holder.slots, keeps=100)
         return holder
 
-    async def claim(self, *function_ids: str, count: int = 100) -> list[StartRun]:
-        """Claim due runs as the dispatcher does."""
+    async def claim(self, *function_ids: str, count: int = 100) -> list[Any]:
+        """Claim due runs as the dispatcher does: the `StartRun` of each, or `ResumeRun`."""
         claimed = await claims.claim_runs(
             self.store.database,
             workspace_id=self.workspace_id,
@@ -90,13 +92,14 @@ class Holder:
             connection=self.connection,
             function_ids=function_ids or ["f"],
             count=count,
+            keeps=lambda run_id: self.store.holders.keeps(self.lease_id, run_id),
         )
         for run in claimed:
             self.store.holders.start(self.lease_id, run.run_id, run.start, quiet=run.quiet)
         return [run.start for run in claimed]
 
-    async def take(self, function_id: str = "f") -> StartRun:
-        """Claim the one run that is due."""
+    async def take(self, function_id: str = "f") -> Any:
+        """Claim the one run that is due: its `StartRun`, or `ResumeRun`."""
         (start,) = await self.claim(function_id)
         return start
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from rotor import limits
-from rotor.protocol.messages import StartRun
+from rotor.protocol.messages import ResumeRun, StartRun
 from rotor.store import functions, leases, runs
 from rotor.store.claims import claim_invocations
 from rotor.store.store import Store
@@ -18,7 +18,7 @@ from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
 from tests.store.tables import change, locked, run_row, status_of
 
 
-def memo(start: StartRun) -> list[tuple[str, str]]:
+def memo(start: StartRun | ResumeRun) -> list[tuple[str, str]]:
     return [(one.id, one.status) for one in start.memo]
 
 
@@ -29,7 +29,7 @@ async def test_a_fresh_run_comes_with_its_event_and_no_memo(store: Store) -> Non
     start = await holder.take()
 
     assert (start.run_id, start.lease_id, start.attempt, start.memo) == (str(run_id), str(holder.lease_id), 0, [])
-    assert (start.event.name, bytes(start.event.data), start.resume) == ("start f", b'{"n":1}', False)
+    assert (start.event.name, bytes(start.event.data)) == ("start f", b'{"n":1}')
     row = await run_row(store.database, run_id)
     assert (row["status"], row["lease_id"]) == ("running", holder.lease_id)
     assert row["started_at"] is not None
@@ -190,10 +190,10 @@ async def test_a_holder_that_keeps_the_body_gets_the_changes_alone(store: Store)
     await holder.say(messages.done(run_id, "a"), messages.sleeps(run_id, "nap", 60))
     await holder.say(messages.sleeps(run_id, "long nap", 600), messages.parked(run_id, kept=True))
     await fire_deadlines(store, timedelta(seconds=60))
-    start = await holder.take()
+    resume = await holder.take()
 
-    assert start.resume
-    assert (memo(start), start.settled) == ([("nap", "completed")], 1)
+    assert isinstance(resume, ResumeRun)
+    assert (memo(resume), resume.settled) == ([("nap", "completed")], 1)
 
 
 async def test_another_holder_gets_the_whole_memo(store: Store) -> None:
@@ -202,7 +202,7 @@ async def test_another_holder_gets_the_whole_memo(store: Store) -> None:
     await fire_deadlines(store, timedelta(seconds=60))
     start = await (await Holder.connect(store)).take()
 
-    assert not start.resume
+    assert isinstance(start, StartRun)
     assert memo(start) == [("a", "completed"), ("nap", "completed")]
 
 
@@ -215,7 +215,7 @@ async def test_a_body_that_was_kept_for_one_parking_is_not_resumed_after_the_nex
     await fire_deadlines(store, timedelta(seconds=60))
     start = await holder.take()
 
-    assert not start.resume
+    assert isinstance(start, StartRun)
     assert memo(start) == [("nap", "completed"), ("second nap", "completed")]
 
 

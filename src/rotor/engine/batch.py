@@ -47,6 +47,8 @@ class Outcome:
     """Everything but steps, in order."""
     notices: dict[tuple[UUID, UUID], list[Notice]] = field(default_factory=dict)
     """By (lease, run): what its holder is told."""
+    resumed: set[tuple[UUID, UUID]] = field(default_factory=set)
+    """The (lease, run) of those whose keeper goes on with them."""
     acted: list[bool] = field(default_factory=list)
     """Per arrival: whether it did anything."""
     places: list[tuple[UUID, UUID] | None] = field(default_factory=list)
@@ -71,12 +73,10 @@ def _fold(outcome: Outcome, known: Known, arrival: Arrival, jitter: Callable[[],
     decision = _decide(run, arrival, known, jitter)
     if decision is None:
         return False
-    lease_id = arrival.lease_id if isinstance(arrival, FromHolder) else run.lease_id if run else None
+    _change(outcome, known, run, decision.run)
+    lease_id = arrival.lease_id if isinstance(arrival, FromHolder) else _holder(run) or _holder(decision.run)
     if decision.notices and lease_id is not None:
         outcome.notices.setdefault((lease_id, run_of(arrival)), []).extend(decision.notices)
-    if decision.run is not None and decision.run is not run and decision.run != run:
-        outcome.runs[decision.run.id] = decision.run
-        outcome.changed.add(decision.run.id)
     for effect in decision.effects:
         _apply(outcome, known, effect)
     for follower in decision.then:
@@ -92,6 +92,26 @@ def _is_past(run: Run | None, arrival: FromHolder | HolderLost) -> bool:
     if arrival.connection is None or run is None or run.lease_id != arrival.lease_id:
         return False
     return run.connection != arrival.connection
+
+
+def _change(outcome: Outcome, known: Known, before: Run | None, after: Run | None) -> None:
+    """Record how a run is to be; whoever lets it go has room for another."""
+    if before is None or after is None or before is after or before == after:
+        return
+    outcome.runs[after.id] = after
+    outcome.changed.add(after.id)
+    if before.lease_id == after.lease_id:
+        return
+    if before.lease_id is not None:
+        known.room[before.lease_id] += 1
+        outcome.resumed.discard((before.lease_id, before.id))
+    if after.lease_id is not None:
+        known.room[after.lease_id] -= 1
+        outcome.resumed.add((after.lease_id, after.id))
+
+
+def _holder(run: Run | None) -> UUID | None:
+    return None if run is None else run.lease_id
 
 
 def _decide(run: Run | None, arrival: Arrival, known: Known, jitter: Callable[[], float]) -> Decision | None:

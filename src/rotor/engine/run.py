@@ -43,8 +43,12 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     output: bytes | None = None
     error: bytes | None = None
     kept_by: UUID | None = None
+    """Of a run that nobody holds: the lease of the one who parked it last and keeps its body."""
     connection: int | None = None
     """The number of its worker's connection, under the lock of the lease; None: not asked for, or the lease is over."""
+    keeper: int | None = None
+    """Of a waiting run: the number of the connection of who keeps its body, under the lock of that lease, where runs of
+    the function may go on with workers; None: not asked for, or they may not."""
 
     @property
     def ended(self) -> bool:
@@ -93,3 +97,7 @@ class Known(msgspec.Struct, frozen=True):
     """(run, event) pairs: the events that waits of the run have taken."""
     parked: Counter[UUID] = msgspec.field(default_factory=Counter)
     """How many waits each run has that is about to park."""
+    resumable: frozenset[UUID] = frozenset()
+    """Waiting runs that may go on at once with whoever keeps their bodies, as far as that has room."""
+    room: Counter[UUID] = msgspec.field(default_factory=Counter)
+    """How many runs each of those can be given, by lease."""

@@ -29,8 +29,15 @@ def settle(run: Run | None, arrival: Settlement, known: Known) -> Decision | Non
     put = next(effect for effect in effects if isinstance(effect, PutStep))
     awake = replace(run, settled=run.settled + 1)
     if run.status == "waiting" and not run.cancelling:
-        awake = awake.queued()
+        awake = _awake(awake, known)
     return Decision(awake, [DropWait(arrival.key), *effects], [memo_of(put)])
+
+
+def _awake(run: Run, known: Known) -> Run:
+    """Whoever keeps the body goes on with it at once, if it has room; else the run waits for its turn."""
+    if run.kept_by is not None and run.id in known.resumable and known.room[run.kept_by] > 0:
+        return replace(run, status="running", lease_id=run.kept_by, connection=run.keeper, kept_by=None)
+    return run.queued()
 
 
 def _outcome(run: Run, arrival: Settlement, wait: Wait, step: Step, known: Known) -> list[Effect] | None:

@@ -25,6 +25,7 @@ RUN_CHANGES: Final[dict[RunStatus, dict[RunStatus, str]]] = {
     },
     "waiting": {
         "queued": "a wait comes to its end",
+        "running": "a wait comes to its end, and who keeps the body goes on at once",
         "cancelled": "it is cancelled while it waits",
     },
     "completed": {},

@@ -11,7 +11,7 @@ import msgspec
 from rotor.engine.arrivals import Arrival, FromHolder
 from rotor.engine.decision import Notice
 from rotor.engine.run import StepKey
-from rotor.protocol.messages import Committed, HolderMessage, Memo, Settled, StepDone, StepFailed
+from rotor.protocol.messages import Committed, HolderMessage, Memo, ResumeRun, Settled, StepDone, StepFailed
 
 __all__ = ["Groups", "messages_of"]
 
@@ -41,11 +41,18 @@ class Groups(NamedTuple):
 
 
 def messages_of(
-    run_id: UUID, news: Sequence[Memo] | None, notices: Sequence[Notice], groups: Groups, settled: int
+    run_id: UUID,
+    news: Sequence[Memo] | None,
+    notices: Sequence[Notice],
+    groups: Groups,
+    settled: int,
+    *,
+    resumed: bool = False,
 ) -> list[HolderMessage]:
     """What the holder of one run is told: commits in their order, then what came to an end, then the rest.
 
-    `news` that are empty are told all the same: the holder then knows how many waits have settled.
+    `news` that are empty are told all the same: the holder then knows how many waits have settled. One with which the
+    run was `resumed` goes on with what came to an end.
     """
     messages: list[HolderMessage] = []
     numbers: dict[int, list[int]] = {}
@@ -61,6 +68,7 @@ def messages_of(
             rest[type(notice)] = notice
     messages += [Committed(run_id=str(run_id), n=sent, group=group) for group, sent in sorted(numbers.items())]
     if memos or news is not None:
-        messages.append(Settled(run_id=str(run_id), memo=memos, settled=settled))
+        kind = ResumeRun if resumed else Settled
+        messages.append(kind(run_id=str(run_id), memo=memos, settled=settled))
     messages += rest.values()
     return messages

@@ -272,10 +272,7 @@ HolderSays: TypeAlias = RunMessage | LogLine
 
 
 class StartRun(Struct, frozen=True, tag_field="type", tag="start_run"):
-    """Run the body from the top; steps in `memo` answer from it. The holder may write under `lease_id` alone.
-
-    With `resume` the holder keeps the body: `memo` has only what changed since it parked.
-    """
+    """Run the body from the top; steps in `memo` answer from it. The holder may write under `lease_id` alone."""
 
     run_id: str
     lease_id: str
@@ -284,9 +281,16 @@ class StartRun(Struct, frozen=True, tag_field="type", tag="start_run"):
     event: Event
     memo: list[Memo]
     settled: int = 0
-    resume: bool = False
     traceparent: str | None = None
     """The trace that the run belongs to: that of its event."""
+
+
+class ResumeRun(Struct, frozen=True, tag_field="type", tag="resume_run"):
+    """A run that was parked is this holder's again, and it keeps the body: go on, with what changed since in `memo`."""
+
+    run_id: str
+    memo: list[Memo]
+    settled: int
 
 
 class Committed(Struct, frozen=True, tag_field="type", tag="committed"):
@@ -326,7 +330,7 @@ class DropRun(Struct, frozen=True, tag_field="type", tag="drop_run"):
     reason: str = ""
 
 
-HolderMessage: TypeAlias = StartRun | Committed | Settled | Refused | CancelRun | DropRun
+HolderMessage: TypeAlias = StartRun | ResumeRun | Committed | Settled | Refused | CancelRun | DropRun
 
 
 # --- the connection of a worker
@@ -341,6 +345,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     worker: str
     manifest: Manifest
     slots: int
+    keeps: int = 0
+    """How many bodies it keeps of what it parked: the last ones."""
     lease_id: str | None = None
     held: list[str] = []
     """The runs it still holds."""

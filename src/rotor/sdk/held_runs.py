@@ -1,7 +1,7 @@
 """The runs that a worker holds: those that are active, and a bounded cache of those that are parked.
 
-A run is active from its `StartRun` until it is parked or has ended. A parked session is kept while there is room, so
-that a wake-up needs the changes alone; it may be dropped at any time, and the server then sends the run from its memo.
+A run is active from its `StartRun` until it is parked or has ended. Of the parked sessions those that were parked last
+are kept, so that a wake-up needs the changes alone. The server counts them too, and sends any other run from its memo.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from itertools import chain
 from typing import Any
 
-from rotor.protocol.messages import DropRun, HolderMessage, RunMessage, RunReleased, StartRun
+from rotor.protocol.messages import DropRun, HolderMessage, ResumeRun, RunMessage, RunReleased, StartRun
 from rotor.sdk.functions import Function
 from rotor.sdk.outbox import Channel
 from rotor.sdk.session import Session
@@ -57,6 +57,8 @@ class HeldRuns:
         """Pass a message of the server to its run."""
         if isinstance(message, StartRun):
             self._start(message)
+        elif isinstance(message, ResumeRun):
+            self._resume(message)
         elif isinstance(message, DropRun):
             self._drop(message.run_id)
         elif session := self._active.get(message.run_id) or self._parked.get(message.run_id):
@@ -79,20 +81,24 @@ class HeldRuns:
         await self._close([*self._active.values(), *self._parked.values()])
 
     def _start(self, start: StartRun) -> None:
-        parked = self._parked.pop(start.run_id, None)
-        if start.resume and parked is not None and self._accepting:
-            self._active[start.run_id] = parked
-            self._idle.clear()
-            parked.receive(start)
-            return
-        if parked is not None:
+        if parked := self._parked.pop(start.run_id, None):
             self._unwind(parked)
-        if start.resume and start.run_id in self._active:
-            self._active[start.run_id].receive(start)
-        elif start.resume or not self._accepting:
-            self._give_back(start.run_id)
-        else:
+        if self._accepting:
             self._begin(start)
+        else:
+            self._give_back(start.run_id)
+
+    def _resume(self, resume: ResumeRun) -> None:
+        run_id = resume.run_id
+        if (parked := self._parked.pop(run_id, None)) and self._accepting:
+            self._active[run_id] = parked
+            self._idle.clear()
+        elif parked:
+            self._unwind(parked)
+        if session := self._active.get(run_id):
+            session.receive(resume)
+        else:
+            self._give_back(run_id)
 
     def _drop(self, run_id: str) -> None:
         """Forget a run at once: the server may hand it out again while its body is still being unwound."""

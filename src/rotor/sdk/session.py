@@ -2,7 +2,7 @@
 
 The states of a session:
 
-    running --RunParked sent--> parking --Committed--> parked --StartRun(resume)--> running
+    running --RunParked sent--> parking --Committed--> parked --ResumeRun--> running
                parking --Settled--> running      (the server has settled more: still ours)
     running --RunCompleted, RunFailed, RunCancelled or RunReleased sent, and Committed--> ended
     any --DropRun, close()--> ended
@@ -25,8 +25,10 @@ from rotor.protocol.messages import (
     CancelRun,
     Committed,
     DropRun,
+    HolderMessage,
     Memo,
     Refused,
+    ResumeRun,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -128,8 +130,8 @@ class Session:
         self._watch.start(self._calls, self._threads)
         self._branches.start(self._body(), f"rotor run {self.run_id}")
 
-    def receive(self, message: Committed | Settled | Refused | CancelRun | DropRun | StartRun) -> None:
-        """Take what the server says of the run."""
+    def receive(self, message: HolderMessage) -> None:
+        """Take what the server says of the run since its `StartRun`."""
         match message:
             case Committed():
                 self._committed(message)
@@ -142,7 +144,7 @@ class Session:
                 self._cancel()
             case DropRun():
                 self._follow(self.close())
-            case StartRun():
+            case ResumeRun():
                 self._news(message.memo, message.settled)
 
     def stop_steps(self) -> None:

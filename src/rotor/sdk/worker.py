@@ -127,6 +127,7 @@ class Worker:
         self._functions = functions
         self._api_key = api_key
         self._slots = slots
+        self._keeps = parked_max
         self._version = version
         self._grace_seconds = grace_seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rotor-step")
@@ -212,6 +213,7 @@ class Worker:
             worker=self.name,
             manifest=manifest,
             slots=self._slots,
+            keeps=self._keeps,
             lease_id=self._lease_id,
             held=self._held.active,
         )

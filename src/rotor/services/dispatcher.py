@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from rotor import limits
-from rotor.protocol.messages import Error, RunFailed, StartRun
+from rotor.protocol.messages import Error, ResumeRun, RunFailed, StartRun
 from rotor.services.invoker import Invoker
 from rotor.services.loop import Loop
 from rotor.services.workers import WorkerConnection, Workers
-from rotor.store.claims import claim_invocations, claim_runs
+from rotor.store.claims import ClaimedRun, claim_invocations, claim_runs
 from rotor.store.committer import Exchange
 from rotor.store.store import Store
 
@@ -30,55 +33,74 @@ class Dispatcher(Loop):
         self._invoker = invoker
 
     async def _dispatch(self) -> float | None:
-        more = await self._invoke()
-        # The least loaded first; who got a full chunk has its next turn after the others.
+        if not self._store.changes.invokes:
+            return 0 if await self._claim() else None
+        # Side by side, and each to its end: what is claimed has to be handed out.
+        claimed, invoked = await asyncio.gather(self._claim(), self._invoke(), return_exceptions=True)
+        for outcome in (claimed, invoked):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return 0 if claimed or invoked else None
+
+    async def _claim(self) -> bool:
+        """Whether there may be more for the workers now. The least loaded first; who got a full chunk has its next turn
+        after the others."""
+        more = False
         for connection in sorted(self._workers.connections.values(), key=lambda each: -each.free_slots):
             more |= await self._claim_for(connection)
-        return 0 if more else None
+        return more
 
     async def _claim_for(self, connection: WorkerConnection) -> bool:
         """Whether there may be more for it now."""
-        count, hungry = min(connection.free_slots, CHUNK), self._store.holders.hungry
-        if not count or not connection.function_ids:
-            hungry.add(connection.lease_id)
+        lease_id, hungry = connection.lease_id, self._store.holders.hungry
+        with self._store.holders.reserve({lease_id: CHUNK}) as room:
+            count = room.get(lease_id, 0)
+            if not count or not connection.function_ids:
+                hungry.add(lease_id)
+                return False
+            claimed = await claim_runs(
+                self._store.database,
+                workspace_id=connection.workspace_id,
+                lease_id=lease_id,
+                connection=connection.number,
+                function_ids=connection.function_ids,
+                count=count,
+                keeps=partial(self._store.holders.keeps, lease_id),
+            )
+            await self._hand_out(connection, claimed)
+        # Who had the most comes last the next time: a function with little to do never waits for one with much.
+        had = Counter(run.function_id for run in claimed)
+        connection.function_ids.sort(key=had.__getitem__)
+        if len(claimed) < count:
+            hungry.discard(lease_id)
             return False
-        claimed = await claim_runs(
-            self._store.database,
-            workspace_id=connection.workspace_id,
-            lease_id=connection.lease_id,
-            connection=connection.number,
-            function_ids=connection.function_ids,
-            count=count,
-        )
+        if lease_id in self._store.holders:  # it may have left meanwhile
+            hungry.add(lease_id)
+        return connection.free_slots > 0
+
+    async def _hand_out(self, connection: WorkerConnection, claimed: Sequence[ClaimedRun]) -> None:
         for run in claimed:
             if oversized(run.start):
-                await self._fail(connection.workspace_id, run.start, connection=connection.number)
+                await self._fail(connection.workspace_id, connection.lease_id, run.start, connection=connection.number)
             # A worker that has come back meanwhile does not hold it, and it is given back as the worker is welcomed.
             elif self._workers.connections.get(connection.lease_id) is connection:
                 self._store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
-        # Who had the most comes last the next time: a function with little to do never waits for one with much.
-        had = Counter(run.start.function_id for run in claimed)
-        connection.function_ids.sort(key=had.__getitem__)
-        if len(claimed) < count:
-            hungry.discard(connection.lease_id)
-            return False
-        if connection.lease_id in self._store.holders:  # it may have left meanwhile
-            hungry.add(connection.lease_id)
-        return connection.free_slots > 0
 
     async def _invoke(self) -> bool:
         count = min(self._invoker.free_slots, limits.BATCH)
-        if not count or not self._store.changes.invokes:
+        if not count:
             return False
         claimed = await claim_invocations(self._store.database, count=count)
         for invocation in claimed:
             if oversized(invocation.start):
-                await self._fail(invocation.workspace_id, invocation.start)
+                await self._fail(invocation.workspace_id, invocation.lease_id, invocation.start)
             else:
                 self._invoker.start(invocation)
         return len(claimed) == count
 
-    async def _fail(self, workspace_id: int, start: StartRun, *, connection: int | None = None) -> None:
+    async def _fail(
+        self, workspace_id: int, lease_id: UUID, start: StartRun | ResumeRun, *, connection: int | None = None
+    ) -> None:
         """End a run that no holder could take, claimed for this connection of a worker or for an invocation."""
         text = (
             f"its steps have recorded more than {limits.MEMO_BYTES:,} bytes (MEMO_BYTES): keep large results elsewhere"
@@ -87,10 +109,10 @@ class Dispatcher(Loop):
             run_id=start.run_id, n=0, error=Error(name="LimitError", message=text), retries=0, retriable=False
         )
         await self._store.committer.commits.room()
-        said = Exchange(workspace_id, UUID(start.lease_id), [failed], connection=connection)
+        said = Exchange(workspace_id, lease_id, [failed], connection=connection)
         await self._store.committer.exchange([said])
 
 
-def oversized(start: StartRun) -> bool:
+def oversized(start: StartRun | ResumeRun) -> bool:
     """Whether the memo is over its limit."""
     return sum(len(memoryview(memo.output)) for memo in start.memo) > limits.MEMO_BYTES

@@ -79,11 +79,14 @@ class WorkerConnection:
         self._cut_off = asyncio.Event()
         self._reason = ""
 
+    def open_slots(self) -> int:
+        """How many runs it takes at once, as things stand."""
+        return self.slots if self.welcomed and not self.draining else 0
+
     @property
     def free_slots(self) -> int:
-        if self.draining or not self.welcomed:
-            return 0
-        return max(self.slots - self._store.holders.held_by(self.lease_id), 0)
+        """How many more runs it takes at the moment."""
+        return self._store.holders.room(self.lease_id)
 
     def deliver(self, messages: Sequence[ServerMessage]) -> None:
         """Queue messages for the worker: they leave together. One that does not read them is cut off."""
@@ -208,7 +211,9 @@ class Workers:
         connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
         if (earlier := self.connections.get(lease_id)) is not None:
             earlier.cut_off("its worker has connected again")
-        store.holders.add(lease_id, connection.deliver)
+        store.holders.add(
+            lease_id, connection.deliver, slots=connection.open_slots, connection=number, keeps=hello.keeps
+        )
         self.connections[lease_id] = connection
         welcome = Welcome(
             lease_id=str(lease_id),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
 
 from rotor import limits
 from rotor.protocol.json import Raw
-from rotor.protocol.messages import Event, Memo, StartRun
+from rotor.protocol.messages import Event, Memo, ResumeRun, StartRun
 from rotor.store.database import Connection, Database, Record
 from rotor.store.steps import memo_of_row
 
@@ -20,7 +21,9 @@ class ClaimedRun:
     """A run for a worker."""
 
     run_id: UUID
-    start: StartRun
+    function_id: str
+    start: StartRun | ResumeRun
+    """The whole run, or what is new to a holder that keeps its body."""
     quiet: bool
     """It has no open wait and no counted loss (`rotor.store.progress`)."""
 
@@ -39,11 +42,19 @@ class ClaimedInvocation:
 
 
 async def claim_runs(
-    database: Database, *, workspace_id: int, lease_id: UUID, connection: int, function_ids: Sequence[str], count: int
+    database: Database,
+    *,
+    workspace_id: int,
+    lease_id: UUID,
+    connection: int,
+    function_ids: Sequence[str],
+    count: int,
+    keeps: Callable[[UUID], bool],
 ) -> list[ClaimedRun]:
     """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function.
 
-    `connection` is the number of the holder's connection: none is claimed once it has come back on another.
+    `connection` is the number of the holder's connection: none is claimed once it has come back on another. `keeps`
+    says whether it has a run's body in memory, if it was the last to park it.
     """
     async with database.transaction() as transaction:
         rows = await transaction.of(workspace_id).fetch(
@@ -51,15 +62,16 @@ async def claim_runs(
         )
         if not rows:
             return []
-        memos = await _memos(transaction, rows, lease_id)
-    return [_claimed(row, lease_id, memos.get(row["id"], [])) for row in rows]
+        kept = {row["id"] for row in rows if row["was_kept_by"] == lease_id and keeps(row["id"])}
+        memos = await _memos(transaction, rows, kept)
+    return [_claimed(row, lease_id, memos.get(row["id"], []), kept=row["id"] in kept) for row in rows]
 
 
-def _claimed(row: Record, lease_id: UUID, memo: list[Memo]) -> ClaimedRun:
-    resume = row["was_kept_by"] == lease_id
+def _claimed(row: Record, lease_id: UUID, memo: list[Memo], *, kept: bool) -> ClaimedRun:
     # Of a body that is kept only the changes are read: other waits may be open.
-    quiet = not resume and _is_quiet(row, memo)
-    return ClaimedRun(row["id"], _start(row, lease_id, memo, resume=resume), quiet)
+    quiet = not kept and _is_quiet(row, memo)
+    start = ResumeRun(run_id=str(row["id"]), memo=memo, settled=row["settled"]) if kept else _start(row, lease_id, memo)
+    return ClaimedRun(row["id"], row["function_id"], start, quiet)
 
 
 def _is_quiet(row: Record, memo: Sequence[Memo]) -> bool:
@@ -72,7 +84,7 @@ async def claim_invocations(database: Database, *, count: int) -> list[ClaimedIn
         rows = await connection.fetch("claim_invocations", count, limits.LEASE, limits.VERSIONS_PER_RUN)
         if not rows:
             return []
-        memos = await _memos(connection, rows, None)
+        memos = await _memos(connection, rows, frozenset())
     return [_invocation(row, memos.get(row["id"], [])) for row in rows]
 
 
@@ -83,19 +95,19 @@ def _invocation(row: Record, memo: list[Memo]) -> ClaimedInvocation:
     )
 
 
-async def _memos(connection: Connection, rows: Sequence[Record], keeper: UUID | None) -> dict[UUID, list[Memo]]:
-    """What is recorded of each run: all of it, or for a holder that keeps the body what is new since it parked."""
+async def _memos(connection: Connection, rows: Sequence[Record], kept: AbstractSet[UUID]) -> dict[UUID, list[Memo]]:
+    """What is recorded of each run: all of it, or of one whose body is `kept` what is new since it parked."""
     started = [row for row in rows if not row["fresh"]]
     if not started:
         return {}
-    after = [row["kept_group"] if keeper is not None and row["was_kept_by"] == keeper else 0 for row in started]
+    after = [row["kept_group"] if row["id"] in kept else 0 for row in started]
     memos: dict[UUID, list[Memo]] = {}
     for row in await connection.fetch("read_memos", [row["id"] for row in started], after):
         memos.setdefault(row["run_id"], []).append(memo_of_row(row))
     return memos
 
 
-def _start(row: Record, lease_id: UUID, memo: list[Memo], *, resume: bool = False) -> StartRun:
+def _start(row: Record, lease_id: UUID, memo: list[Memo]) -> StartRun:
     event = Event(id=row["event_id"], name=row["event_name"], data=Raw(row["event_data"]), ts=row["event_ts"])
     return StartRun(
         run_id=str(row["id"]),
@@ -105,6 +117,5 @@ def _start(row: Record, lease_id: UUID, memo: list[Memo], *, resume: bool = Fals
         event=event,
         memo=memo,
         settled=row["settled"],
-        resume=resume,
         traceparent=row["traceparent"],
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -119,8 +119,10 @@ class Committer:
 
         `connection` is the number of its connection: once it has come back by another, the message does nothing.
         """
+        decided = self._opens(lease_id, message)
 
         def done(result: Result | BaseException) -> None:
+            decided()
             if isinstance(result, BaseException):
                 self._holders.deliver(lease_id, [_refused(message, result)])
 
@@ -132,7 +134,12 @@ class Committer:
         With `can_go_on` false they have ended their invocations: a run that cannot be parked is claimed again.
         """
         arrivals = [self._from_exchange(one, message, can_go_on=can_go_on) for one in said for message in one.messages]
-        results = await self.commits.submit_all(arrivals)
+        decided = [self._opens(one.lease_id, message) for one in said for message in one.messages]
+        try:
+            results = await self.commits.submit_all(arrivals)
+        finally:
+            for tell in decided:
+                tell()
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
         if overloaded is not None:
             raise overloaded
@@ -150,6 +157,10 @@ class Committer:
             connection=said.connection,
         )
 
+    def _opens(self, lease_id: UUID, message: RunMessage) -> Callable[[], None]:
+        """Note that the message may open a wait; what this returns is to be called once it is decided."""
+        return self._holders.opens(lease_id, message.run_id) if type(message) in OPENS_WAIT else _nothing
+
     def _from_holder(
         self,
         workspace_id: int,
@@ -161,8 +172,6 @@ class Committer:
         connection: int | None = None,
     ) -> FromHolder:
         kind = type(message)
-        if kind in OPENS_WAIT:
-            self._holders.disturb(lease_id, message.run_id)
         run_id = self._holders.run_id(lease_id, message.run_id)
         starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
         fresh_id = uuid7() if starts else NONE
@@ -200,21 +209,32 @@ class Committer:
 
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
         """The long way: decide, write, and tell; the results by the identity of their arrivals."""
-        async with self._database.transaction() as connection:
-            runs = await lock_runs(connection, arrivals)
-            known = await read_known(connection, runs, arrivals)
-            signals = frozenset(known.signals)
-            news = await self._news(connection, runs, arrivals)
-            recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
-            outcome = decide_batch(runs, known, arrivals, self._random.random)
-            written = await write(connection, outcome, signals, self._intake)
-        groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
-        told = self._tell(outcome, groups, news)
+        with ExitStack() as reserved:
+            async with self._database.transaction() as connection:
+                runs = await lock_runs(connection, arrivals, self._holders.keeping())
+                keepers = reserved.enter_context(self._holders.keepers(runs.values()))
+                counted = {run.id for run in runs.values() if run.id in keepers.runs or self._is_here(run)}
+                known = await read_known(connection, runs, arrivals, keepers=keepers, counted=counted)
+                counted &= known.parked.keys()
+                signals = frozenset(known.signals)
+                news = await self._news(connection, runs, arrivals)
+                recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
+                outcome = decide_batch(runs, known, arrivals, self._random.random)
+                written = await write(connection, outcome, signals, self._intake)
+            groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
+            open_waits = {run_id: known.parked[run_id] for run_id in counted}
+            told = self._tell(outcome, groups, news, open_waits)
+        if not self._holders.hungry.isdisjoint(keepers.room):
+            self._changes.queued.set()
         self._nudge(outcome, written)
         return {
             id(arrival): Result(acted, told.get(place, []) if place else [])
             for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
         }
+
+    def _is_here(self, run: Run) -> bool:
+        """Whether the run's holder is connected here."""
+        return run.lease_id is not None and self._holders.told(run.lease_id, run.id) is not None
 
     async def _news(self, connection: Connection, runs: Mapping[UUID, Run], arrivals: Sequence[Arrival]) -> News:
         """What was settled of held runs that their holders have not been told: by another server, or while a serve app
@@ -240,18 +260,32 @@ class Committer:
             news[places[row["run_id"]]].append(memo_of_row(row))
         return news
 
-    def _tell(self, outcome: Outcome, groups: Groups, news: News) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
+    def _tell(
+        self, outcome: Outcome, groups: Groups, news: News, open_waits: Mapping[UUID, int]
+    ) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
         """Tell every holder what it has to know of the batch; return it by (lease, run)."""
         told: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
         for place in outcome.notices.keys() | news.keys():
-            run = outcome.runs.get(place[1])
+            lease_id, run_id = place
+            run, resumed = outcome.runs.get(run_id), place in outcome.resumed
             settled = run.settled if run is not None else 0
-            messages = messages_of(place[1], news.get(place), outcome.notices.get(place, []), groups, settled)
-            told[place] = messages
-            self._holders.deliver(place[0], messages)
-            left = run is None or run.lease_id != place[0]
-            if left and self._holders.forget(*place):
-                self._changes.queued.set()
+            told[place] = messages_of(
+                run_id, news.get(place), outcome.notices.get(place, []), groups, settled, resumed=resumed
+            )
+            if resumed and run is not None:
+                # One that has come back meanwhile does not hold the run, and it is given back as it is welcomed.
+                if not self._holders.is_on(lease_id, run.connection):
+                    continue
+                self._holders.take(lease_id, run_id, settled=settled, quiet=False)
+            self._holders.deliver(lease_id, told[place])
+            if run is None or run.lease_id != lease_id:
+                kept = run is not None and run.status == "waiting" and run.kept_by == lease_id
+                if self._holders.forget(lease_id, run_id, kept=kept):
+                    self._changes.queued.set()
+        for run_id, waits in open_waits.items():
+            run = outcome.runs[run_id]
+            if run.lease_id is not None:
+                self._holders.calm(run.lease_id, run_id, quiet=not waits and not run.losses)
         return told
 
     def _nudge(self, outcome: Outcome, written: Written) -> None:
@@ -283,6 +317,10 @@ class Committer:
             await self.submit_all([Cancelled(child) for child in children])
         except Exception as error:
             log.warning("children of cancelled runs are left to the rescuer: %s", type(error).__name__)
+
+
+def _nothing() -> None:
+    """What there is to do for a message that opens no wait."""
 
 
 def _weight(arrival: Arrival) -> int:

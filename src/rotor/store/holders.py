@@ -7,13 +7,17 @@ server: the numbers of its messages tell whether this one has seen them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from rotor.protocol.messages import HolderMessage, Settled, StartRun
+from rotor import limits
+from rotor.engine.run import Run
+from rotor.protocol.messages import HolderMessage, ResumeRun, Settled, StartRun
 
-__all__ = ["UNKNOWN", "Holders"]
+__all__ = ["NOBODY", "UNKNOWN", "Holders", "Keepers"]
 
 UNKNOWN: Final = -1
 """Stands for what a holder that has come back was told before."""
@@ -21,10 +25,22 @@ UNKNOWN: Final = -1
 Deliver = Callable[[Sequence[HolderMessage]], None]
 
 
+class Keepers(NamedTuple):
+    """Holders here that keep the bodies of parked runs."""
+
+    runs: frozenset[UUID]
+    """The runs."""
+    room: Mapping[UUID, int]
+    """By lease: how many of these runs each of the holders takes at once; without an entry none."""
+
+
+NOBODY: Final = Keepers(frozenset(), {})
+
+
 class _Held:
     """One run, as far as its holder has been told of it."""
 
-    __slots__ = ("heard", "quiet", "run_id", "told")
+    __slots__ = ("heard", "opening", "quiet", "run_id", "told")
 
     def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
         self.run_id = run_id
@@ -33,17 +49,32 @@ class _Held:
         self.heard = 0
         """The number of the last message of an invocation."""
         self.quiet = quiet
-        """It has no open wait and no counted loss, so nobody but its holder has anything to do with it."""
+        """As of the last commit it has no open wait and no counted loss."""
+        self.opening = 0
+        """Messages on their way to a commit that may open a wait."""
+
+    def opened(self) -> None:
+        self.opening -= 1
 
 
 class _Holder:
     """One lease's holder."""
 
-    __slots__ = ("deliver", "runs")
+    __slots__ = ("connection", "deliver", "keeps", "kept", "reserved", "runs", "slots")
 
-    def __init__(self, deliver: Deliver | None) -> None:
+    def __init__(self, deliver: Deliver | None, connection: int, slots: Callable[[], int], keeps: int) -> None:
         self.deliver = deliver
+        self.connection = connection
+        self.slots = slots
+        self.reserved = 0
         self.runs: dict[str, _Held] = {}
+        self.keeps = min(keeps, limits.KEPT_BODIES)
+        self.kept: OrderedDict[UUID, None] = OrderedDict()
+        """Parked runs whose bodies it has in memory, as it counts them itself: those that were parked last."""
+
+    @property
+    def room(self) -> int:
+        return max(self.slots() - len(self.runs) - self.reserved, 0)
 
 
 class Holders:
@@ -54,10 +85,19 @@ class Holders:
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
 
-    def add(self, lease_id: UUID, deliver: Deliver | None) -> None:
+    def add(
+        self,
+        lease_id: UUID,
+        deliver: Deliver | None,
+        *,
+        slots: Callable[[], int] = int,
+        connection: int = 1,
+        keeps: int = 0,
+    ) -> None:
         """`deliver` is called with messages for the holder; it must neither block nor raise. None: an invocation, which
-        hears in the answers to what it says."""
-        self._holders[lease_id] = _Holder(deliver)
+        hears in the answers to what it says. `slots` says how many runs a worker takes at once, `connection` counts its
+        connections on this lease, `keeps` how many parked bodies it keeps."""
+        self._holders[lease_id] = _Holder(deliver, connection, slots, keeps)
 
     def remove(self, lease_id: UUID) -> None:
         self._holders.pop(lease_id, None)
@@ -65,6 +105,60 @@ class Holders:
 
     def __contains__(self, lease_id: UUID) -> bool:
         return lease_id in self._holders
+
+    def is_on(self, lease_id: UUID, connection: int | None) -> bool:
+        """Whether the holder is connected here by the connection of that number."""
+        holder = self._holders.get(lease_id)
+        return holder is not None and holder.connection == connection
+
+    def room(self, lease_id: UUID) -> int:
+        """How many more runs the holder takes at the moment."""
+        holder = self._holders.get(lease_id)
+        return 0 if holder is None else holder.room
+
+    def keeping(self) -> list[UUID]:
+        """The leases of those who keep bodies and have room for runs that go on.
+
+        One that had more due runs than room takes none past those that wait for their turn.
+        """
+        return [
+            lease_id
+            for lease_id, holder in self._holders.items()
+            if holder.kept and lease_id not in self.hungry and holder.room
+        ]
+
+    @contextmanager
+    def keepers(self, runs: Iterable[Run]) -> Iterator[Keepers]:
+        """Those of waiting runs whose keepers are connected here and have the body; within, slots for them are
+        reserved."""
+        kept = {
+            run.id: run.kept_by
+            for run in runs
+            if run.kept_by is not None
+            and run.keeper is not None
+            and self.is_on(run.kept_by, run.keeper)
+            and self.keeps(run.kept_by, run.id)
+        }
+        with self.reserve(Counter(kept.values())) as room:
+            yield Keepers(frozenset(kept), room)
+
+    @contextmanager
+    def reserve(self, wanted: Mapping[UUID, int]) -> Iterator[Mapping[UUID, int]]:
+        """Slots for so many more runs of each holder, as far as it has any: within, nobody else fills them."""
+        found = [(lease_id, holder) for lease_id in wanted if (holder := self._holders.get(lease_id)) is not None]
+        reserved = [(lease_id, holder, min(holder.room, wanted[lease_id])) for lease_id, holder in found]
+        for _, holder, count in reserved:
+            holder.reserved += count
+        try:
+            yield {lease_id: count for lease_id, _, count in reserved if count}
+        finally:
+            for _, holder, count in reserved:
+                holder.reserved -= count
+
+    def keeps(self, lease_id: UUID, run_id: UUID) -> bool:
+        """Whether the holder is connected here and has the body of this run, which it has parked."""
+        holder = self._holders.get(lease_id)
+        return holder is not None and run_id in holder.kept
 
     def run_id(self, lease_id: UUID, run_id: str) -> UUID:
         """The id of a run as a value: known already for a run held here."""
@@ -74,13 +168,23 @@ class Holders:
     def is_quiet(self, lease_id: UUID, run_id: str) -> bool:
         """Whether the run is held here and nobody but its holder has anything to do with it."""
         held = self._held(lease_id, run_id)
-        return held is not None and held.quiet
+        return held is not None and held.quiet and not held.opening
 
-    def disturb(self, lease_id: UUID, run_id: str) -> None:
-        """The holder opens a wait: from now on others may have to do with the run."""
+    def opens(self, lease_id: UUID, run_id: str) -> Callable[[], None]:
+        """The holder opens a wait, so that others may have to do with the run. Call what this returns once that is
+        decided."""
         held = self._held(lease_id, run_id)
+        if held is None:
+            return _nothing
+        held.opening += 1
+        held.quiet = False
+        return held.opened
+
+    def calm(self, lease_id: UUID, run_id: UUID, *, quiet: bool) -> None:
+        """What a commit has found: whether the run has an open wait or a counted loss."""
+        held = self._held(lease_id, str(run_id))
         if held is not None:
-            held.quiet = False
+            held.quiet = quiet
 
     def hear(self, lease_id: UUID, run_id: str, n: int) -> None:
         """A message of this number comes in. Where an invocation's are not in a row, another server has taken some."""
@@ -96,13 +200,17 @@ class Holders:
         held = None if holder is None or holder.deliver is None else holder.runs.get(str(run_id))
         return None if held is None else held.told
 
-    def start(self, lease_id: UUID, run_id: UUID, start: StartRun, *, quiet: bool) -> None:
+    def start(self, lease_id: UUID, run_id: UUID, start: StartRun | ResumeRun, *, quiet: bool) -> None:
         """Hand a run to a holder, if it is connected here."""
+        self.take(lease_id, run_id, settled=start.settled, quiet=quiet)
+        self.deliver(lease_id, [start])
+
+    def take(self, lease_id: UUID, run_id: UUID, *, settled: int, quiet: bool) -> None:
+        """A holder, if it is connected here, has a run and is about to be told so."""
         holder = self._holders.get(lease_id)
         if holder is not None:
-            holder.runs[start.run_id] = _Held(run_id, start.settled, quiet=quiet)
-            if holder.deliver is not None:
-                holder.deliver([start])
+            holder.runs[str(run_id)] = _Held(run_id, settled, quiet=quiet)
+            holder.kept.pop(run_id, None)
 
     def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage]) -> None:
         """Tell a holder, if it is connected here."""
@@ -114,11 +222,15 @@ class Holders:
                 held.told = message.settled
         holder.deliver(messages)
 
-    def forget(self, lease_id: UUID, run_id: UUID) -> bool:
-        """The holder has let the run go; return whether it has room for one that waits."""
+    def forget(self, lease_id: UUID, run_id: UUID, *, kept: bool = False) -> bool:
+        """The holder has let the run go, and has `kept` its body; return whether it has room for one that waits."""
         holder = self._holders.get(lease_id)
         if holder is not None:
             holder.runs.pop(str(run_id), None)
+            if kept:
+                holder.kept[run_id] = None
+                if len(holder.kept) > holder.keeps:
+                    holder.kept.popitem(last=False)
         return lease_id in self.hungry
 
     def expect(self, lease_id: UUID, run_id: UUID) -> None:
@@ -142,3 +254,7 @@ class Holders:
     def _held(self, lease_id: UUID, run_id: str) -> _Held | None:
         holder = self._holders.get(lease_id)
         return None if holder is None else holder.runs.get(run_id)
+
+
+def _nothing() -> None:
+    """What there is to do where a run is not held here."""

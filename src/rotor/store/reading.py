@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from rotor.engine.arrivals import (
@@ -31,14 +31,18 @@ from rotor.protocol.messages import (
     StepWithdrawn,
 )
 from rotor.store.database import Connection, Record
+from rotor.store.holders import NOBODY, Keepers
 
 __all__ = ["lock_runs", "read_known"]
 
 ENDING = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
 
 
-async def lock_runs(connection: Connection, arrivals: Sequence[Arrival]) -> dict[UUID, Run]:
-    """Lock the workers' leases of a batch, its runs, and the parents of those that may end in it."""
+async def lock_runs(connection: Connection, arrivals: Sequence[Arrival], keeping: Sequence[UUID]) -> dict[UUID, Run]:
+    """Lock the workers' leases of a batch, its runs, and the parents of those that may end in it.
+
+    Those in `keeping` are leases of who may go on with runs that wake.
+    """
     ending = {run_of(arrival) for arrival in arrivals if _may_end(arrival)}
     leases = {
         arrival.lease_id
@@ -46,7 +50,11 @@ async def lock_runs(connection: Connection, arrivals: Sequence[Arrival]) -> dict
         if isinstance(arrival, FromHolder | HolderLost) and arrival.connection is not None
     }
     rows = await connection.fetch(
-        "lock_runs", list({run_of(arrival) for arrival in arrivals}), list(ending), list(leases)
+        "lock_runs",
+        list({run_of(arrival) for arrival in arrivals}),
+        list(ending),
+        list(leases),
+        keeping if any(map(_may_wake, arrivals)) else [],
     )
     return {row["id"]: _run(row) for row in rows}
 
@@ -59,6 +67,11 @@ def _may_end(arrival: Arrival) -> bool:
             return True
         case _:
             return False
+
+
+def _may_wake(arrival: Arrival) -> bool:
+    """Whether a run may go on because of it: its own, or the parent of one that ends."""
+    return not isinstance(arrival, FromHolder) or isinstance(arrival.message, RunCompleted | RunFailed | RunCancelled)
 
 
 def _run(row: Record) -> Run:
@@ -75,13 +88,25 @@ def _run(row: Record) -> Run:
         losses=row["losses"],
         depth=row["depth"],
         cancelling=row["cancelling"],
+        kept_by=row["kept_by"],
+        keeper=row["keeper"],
         parent=StepKey(parent, row["parent_step_id"], row["parent_step_index"]) if parent else None,
         connection=row["connection"],
     )
 
 
-async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
-    """Read what decisions on `arrivals` may look at. Batches of plain results read nothing."""
+async def read_known(
+    connection: Connection,
+    runs: dict[UUID, Run],
+    arrivals: Sequence[Arrival],
+    *,
+    keepers: Keepers = NOBODY,
+    counted: Collection[UUID] = (),
+) -> Known:
+    """Read what decisions on `arrivals` may look at. Batches of plain results read nothing.
+
+    Of the runs in `counted` and of those that park it is known how many waits they have.
+    """
     known = Known()
     arrivals = [arrival for arrival in arrivals if not _is_plain(arrival)]
     if not arrivals:
@@ -101,7 +126,9 @@ async def read_known(connection: Connection, runs: dict[UUID, Run], arrivals: Se
         known.signals,
         await _read_functions(connection, functions),
         await _read_taken(connection, taken),
-        await _count_waits(connection, parking),
+        await _count_waits(connection, parking.union(counted)),
+        keepers.runs,
+        Counter(keepers.room),
     )
 
 
@@ -199,4 +226,6 @@ def _parks(arrival: Arrival) -> bool:
 async def _count_waits(connection: Connection, run_ids: set[UUID]) -> Counter[UUID]:
     if not run_ids:
         return Counter()
-    return Counter({row["run_id"]: row["waits"] for row in await connection.fetch("count_waits", list(run_ids))})
+    counts = Counter(dict.fromkeys(run_ids, 0))
+    counts.update({row["run_id"]: row["waits"] for row in await connection.fetch("count_waits", list(run_ids))})
+    return counts

@@ -9,7 +9,7 @@ SET status = new.status, lease_id = new.lease_id, attempt = new.attempt, settled
     output = new.output, error = new.error,
     kept_by = CASE WHEN new.status = 'waiting' THEN new.kept_by
                    WHEN new.status = 'queued' AND runs.status <> 'running' THEN runs.kept_by END,
-    kept_group = CASE WHEN new.kept_by IS NOT NULL THEN batch.number ELSE runs.kept_group END,
+    kept_group = CASE WHEN new.status = 'waiting' AND runs.status = 'running' AND new.kept_by IS NOT NULL THEN batch.number ELSE runs.kept_group END,
     cancel_requested_at = CASE WHEN new.cancelling THEN coalesce(runs.cancel_requested_at, rotor_now()) END,
     ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN rotor_now() END,
     changed_group = batch.number
