@@ -142,8 +142,14 @@ async def test_a_body_that_made_room_for_those_that_parked_later_is_sent_from_it
 async def test_a_run_that_waits_for_nothing_any_more_goes_the_short_way_again(store: Store) -> None:
     holder, run_id = await kept(store)
     await fire_deadlines(store, MINUTE)
+
     assert store.holders.is_quiet(holder.lease_id, run_id)
+
+
+async def test_while_a_message_that_opens_a_wait_is_under_way_no_commit_before_it_calms_the_run(store: Store) -> None:
+    holder, run_id = await hold(store)
     decided = store.holders.opens(holder.lease_id, run_id)
+    store.holders.calm(holder.lease_id, UUID(run_id), quiet=True)
     assert not store.holders.is_quiet(holder.lease_id, run_id)
     decided()
 
