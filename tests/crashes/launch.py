@@ -25,6 +25,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "rotor.limits:HEARTBEAT": timedelta(seconds=1),
     "rotor.services.rescuer:ORPHANS_EVERY": 1.0,
     "rotor.services.workers:COMES_BACK_WITHIN": timedelta(seconds=1.5),
+    "rotor.store.database:IDLE_IN_TRANSACTION": "2s",
     "rotor.services.matcher:HELD_FOR": timedelta(seconds=2),
     "rotor.sdk.worker:RECONNECT_SECONDS_MAX": 0.5,
     "rotor.sdk.connection:PING_SECONDS": 2.0,

@@ -48,7 +48,7 @@ async def test_after_the_database_was_away_holders_come_first(store: Store, monk
     monkeypatch.undo()
     await rescuer.tick()
     assert await status_of(store.database, run_id) == "running"
-    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
 
 
 async def test_a_server_that_has_just_come_up_leaves_holders_time_to_connect(store: Store) -> None:
@@ -72,7 +72,7 @@ async def test_what_runs_out_while_the_database_hangs_is_not_taken_by_a_statemen
     store.database.advance(limits.LEASE)
     await leases.take_expired(store.database, sent_at)
 
-    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
 
 
 async def test_more_than_a_batch_is_rescued_round_after_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

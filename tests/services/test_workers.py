@@ -13,10 +13,13 @@ from rotor import limits
 from rotor.engine.arrivals import Cancelled
 from rotor.protocol.messages import Goodbye, Heartbeat, RunMessage
 from rotor.services import workers as services_workers
+from rotor.services.dispatcher import Dispatcher
 from rotor.services.keeper import Keeper
+from rotor.services.pulse import Pulse
 from rotor.services.workers import Workers
 from rotor.store import functions, leases
 from rotor.store.claims import claim_runs
+from rotor.store.signals import complete
 from rotor.store.store import Store
 from tests import messages
 from tests.services.fake_worker import FakeWorker, hello
@@ -49,6 +52,8 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
 
 class NoInvoker:
     """Nothing is served over HTTP."""
+
+    free_slots = 0
 
     def take_ended(self) -> list[Any]:
         return []
@@ -468,6 +473,104 @@ async def test_a_welcome_that_a_slow_server_is_not_through_with_takes_nothing_fr
     assert (row["status"], str(row["lease_id"])) == ("running", lease_id)
     await (await slow).leave()
     await again.leave()
+
+
+async def test_a_welcome_that_is_overtaken_by_a_later_one_expects_nothing(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    await worker.leave()
+    held_runs, has_read, goes_on = leases.held_runs, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        held = await held_runs(*arguments)
+        has_read.set()
+        await goes_on.wait()
+        return held
+
+    monkeypatch.setattr(leases, "held_runs", slowly)
+    slow = await FakeWorker(workers).connect()
+    slow.say(hello("f", lease_id=lease_id, held=(run_id,)))
+    await has_read.wait()
+    monkeypatch.undo()
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
+    goes_on.set()
+    await slow.gone()
+
+    assert slow.closed is not None
+    assert slow.closed[0] == services_workers.TRY_AGAIN
+    assert await status_of(store.database, run_id) == "queued"
+    assert store.holders.held() == []
+    assert again.connection.free_slots == 10
+    await again.leave()
+
+
+async def test_a_welcome_that_comes_after_a_later_one_does_not_replace_it(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    lease_id = (await worker.hears("welcome")).lease_id
+    resume, has_resumed, goes_on = leases.resume, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        number = await resume(*arguments)
+        has_resumed.set()
+        await goes_on.wait()
+        return number
+
+    monkeypatch.setattr(leases, "resume", slowly)
+    slow = await FakeWorker(workers).connect()
+    slow.say(hello("f", lease_id=lease_id))
+    await has_resumed.wait()
+    monkeypatch.undo()
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
+    goes_on.set()
+    await slow.gone()
+
+    assert await give_run(store, again)
+    await again.leave()
+
+
+async def test_a_worker_that_comes_back_while_a_wait_settles_is_told_of_those_before_too(
+    store: Store, workers: Workers
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    worker.say(messages.awaits_signal(run_id, "a", "a"), messages.awaits_signal(run_id, "b", "b"))
+    await worker.hears("committed")
+    await complete(store, 1, "a", b"1")
+    await worker.hears("settled")  # or so the server thinks: the line may have broken
+    async with locked(store.database, "LOCK TABLE runs IN SHARE MODE") as other:
+        settling = asyncio.create_task(complete(store, 1, "b", b"2"))
+        await until_blocked(other)
+        again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
+    await settling
+    await Pulse(store, rescuer=asyncio.Event(), scheduler=asyncio.Event()).tick()
+
+    assert [memo.id for memo in (await again.hears("settled")).memo] == ["a", "b"]
+    await again.leave()
+
+
+async def test_runs_that_are_claimed_for_a_worker_as_it_leaves_are_given_to_others_at_once(
+    store: Store, second_store: Store, workers: Workers
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    worker.say(messages.released(run_id))
+    await worker.hears("committed")
+    async with locked(store.database, "LOCK TABLE steps IN ACCESS EXCLUSIVE MODE") as other:
+        claiming = asyncio.create_task(Dispatcher(store, workers, NoInvoker()).tick())  # type: ignore[arg-type]
+        await until_blocked(other)
+        worker.say(Goodbye())
+        leaving = asyncio.create_task(worker.leave())
+        await until_blocked(other, 2)
+    await asyncio.gather(claiming, leaving)
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], row["losses"]) == ("queued", 0)
 
 
 # --- stopping

@@ -33,7 +33,7 @@ async def test_a_lease_that_is_kept_lasts(store: Store) -> None:
     holder = await connect(store)
     for _ in range(4):
         store.database.advance(limits.LEASE / 2)
-        assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+        assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
 
     assert await seconds_left(store, holder) > 25
 
@@ -46,9 +46,9 @@ async def test_a_lease_that_ran_out_can_be_kept_until_it_is_taken(store: Store) 
     """The database may have been away for longer than a lease lasts, and its holder could do nothing."""
     holder = await connect(store)
     store.database.advance(limits.LEASE * 2)
-    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
     await take_expired(store)
-    assert await leases.extend(store.database, [holder.lease_id]) == {holder.lease_id}
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
     store.database.advance(limits.LEASE * 2)
 
     assert await leases.resume(store.database, 1, holder.lease_id) == 2
@@ -59,12 +59,12 @@ async def test_a_lease_that_was_taken_is_not_revived(store: Store) -> None:
     store.database.advance(limits.LEASE)
     await take_expired(store)
 
-    assert await leases.extend(store.database, [holder.lease_id]) == set()
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == set()
     assert await leases.resume(store.database, 1, holder.lease_id) is None
 
 
 async def test_an_unknown_lease_is_none(store: Store) -> None:
-    assert await leases.extend(store.database, [uuid4()]) == set()
+    assert await leases.extend(store.database, {uuid4(): 1}) == set()
     assert await leases.resume(store.database, 1, uuid4()) is None
 
 
@@ -99,14 +99,34 @@ async def test_shortening_never_lengthens(store: Store) -> None:
     assert await seconds_left(store, holder) <= limits.LEASE.total_seconds()
 
 
+async def test_an_earlier_connection_keeps_no_lease_alive(store: Store) -> None:
+    """Two servers: what the one took for alive a moment ago has left the other for good since."""
+    holder = await connect(store)
+    assert await leases.resume(store.database, 1, holder.lease_id) == 2
+    await leases.shorten(store.database, holder.lease_id, A_WHILE, connection=2)
+    assert await leases.extend(store.database, {holder.lease_id: 1}) == set()
+    assert await seconds_left(store, holder) <= 3
+
+    assert await leases.extend(store.database, {holder.lease_id: 2}) == {holder.lease_id}
+
+
 async def test_a_lease_that_holds_something_is_not_given_back(store: Store) -> None:
     await serve(store, "f")
     await begin(store)
     holder, idle = await connect(store), await connect(store)
     await holder.take()
-    await leases.delete(store.database, [holder.lease_id, idle.lease_id])
+    for each in (holder, idle):
+        await leases.give_back(store.database, each.lease_id, connection=1)
 
     assert [row["id"] for row in await select(store.database, "SELECT id FROM leases")] == [holder.lease_id]
+
+
+async def test_an_earlier_connection_gives_nothing_back(store: Store) -> None:
+    holder = await connect(store)
+    assert await leases.resume(store.database, 1, holder.lease_id) == 2
+    await leases.give_back(store.database, holder.lease_id, connection=1)
+
+    assert await leases.resume(store.database, 1, holder.lease_id) == 3
 
 
 async def test_runs_whose_holder_is_lost_go_on_with_another(store: Store) -> None:

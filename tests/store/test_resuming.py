@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from rotor.store import functions, leases
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
-from tests.store.tables import change, run_row, status_of
+from tests.store.tables import change, locked, run_row, status_of, until_blocked
 
 MINUTE = timedelta(minutes=1)
 
@@ -114,6 +115,19 @@ async def test_a_keeper_that_has_come_back_on_another_connection_is_given_nothin
     await fire_deadlines(store, MINUTE)
 
     assert (await status_of(store.database, run_id), resumed(holder)) == ("queued", [])
+
+
+async def test_a_run_whose_keeper_leaves_as_it_wakes_is_given_to_others_at_once(store: Store) -> None:
+    holder, run_id = await kept(store)
+    async with locked(store.database, "LOCK TABLE runs IN SHARE MODE") as other:
+        waking = asyncio.create_task(fire_deadlines(store, MINUTE))
+        await until_blocked(other)
+        store.holders.remove(holder.lease_id)
+    await waking
+    await store.committer.stop()
+
+    row = await run_row(store.database, run_id)
+    assert (row["status"], row["losses"], resumed(holder)) == ("queued", 0, [])
 
 
 async def test_a_keeper_whose_lease_ran_out_is_given_nothing(store: Store) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from rotor import limits
+from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import Error, ResumeRun, RunFailed, StartRun
 from rotor.services.invoker import Invoker
 from rotor.services.loop import Loop
@@ -79,12 +80,26 @@ class Dispatcher(Loop):
         return connection.free_slots > 0
 
     async def _hand_out(self, connection: WorkerConnection, claimed: Sequence[ClaimedRun]) -> None:
+        undelivered = []
         for run in claimed:
             if oversized(run.start):
                 await self._fail(connection.workspace_id, connection.lease_id, run.start, connection=connection.number)
-            # A worker that has come back meanwhile does not hold it, and it is given back as the worker is welcomed.
             elif self._workers.connections.get(connection.lease_id) is connection:
                 self._store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
+            else:
+                undelivered.append(run.run_id)
+        if undelivered:
+            await self._give_back(undelivered, connection)
+
+    async def _give_back(self, run_ids: Sequence[UUID], connection: WorkerConnection) -> None:
+        """Runs that came too late for a connection, which are no loss. Those of a worker that has come back its welcome
+        gives back."""
+        await self._store.committer.submit_all(
+            [
+                HolderLost(run_id, connection.lease_id, unreached_seconds=0, connection=connection.number)
+                for run_id in run_ids
+            ]
+        )
 
     async def _invoke(self) -> bool:
         count = min(self._invoker.free_slots, limits.BATCH)

@@ -6,8 +6,6 @@ that were called, it keeps whether they answered.
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from rotor import limits
 from rotor.services.invoker import Invoker
 from rotor.services.loop import Loop
@@ -29,13 +27,11 @@ class Keeper(Loop):
         self._invoker = invoker
 
     async def _keep(self) -> float | None:
-        workers, invocations = self._workers.alive(), self._invoker.alive()
-        kept: set[UUID] = set()
-        if workers or invocations:
-            kept = await leases.extend(self._store.database, [*workers, *invocations])
-        self._workers.cut_off(set(workers) - kept)
+        alive = {**self._workers.alive(), **dict.fromkeys(self._invoker.alive())}
+        kept = await leases.extend(self._store.database, alive) if alive else set()
+        self._workers.cut_off(alive.keys() - kept)
         if ended := self._invoker.take_ended():
-            await leases.delete(self._store.database, ended)
+            await leases.end_invocations(self._store.database, ended)
         if calls := self._invoker.take_calls():
             await note_calls(self._store.database, calls)
         return limits.HEARTBEAT.total_seconds()

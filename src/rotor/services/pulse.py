@@ -71,9 +71,9 @@ class Pulse(Loop):
     async def _tell(self, row: Record) -> None:
         run_id, holders = str(row["id"]), self._store.holders
         if row["news"]:
-            came_back = [row["id"]] if holders.told(row["lease_id"], row["id"]) == UNKNOWN else []
-            news = await self._store.database.fetch("read_news", [row["id"]], came_back)
-            memos = [memo_of_row(step) for step in news]
-            holders.deliver(row["lease_id"], [Settled(run_id=run_id, memo=memos, settled=row["settled"])])
+            came_back = holders.told(row["lease_id"], row["id"]) == UNKNOWN
+            news = await self._store.database.fetch("read_news", [row["id"]], [row["id"]] if came_back else [])
+            settled = Settled(run_id=run_id, memo=[memo_of_row(step) for step in news], settled=row["settled"])
+            holders.deliver(row["lease_id"], [settled], everything=came_back)
         if row["cancelling"]:
             holders.deliver(row["lease_id"], [CancelRun(run_id=run_id)])

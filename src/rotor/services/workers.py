@@ -46,6 +46,7 @@ log = logging.getLogger("rotor.services")
 REFUSED = 4400
 """The close code for a worker that would be refused again."""
 TRY_AGAIN = 4408
+CAME_BACK = "its worker has connected again"
 HELLO_WITHIN = 10.0
 COMES_BACK_WITHIN = timedelta(seconds=3)
 """After a lost connection. A worker that was killed does not come back, and its runs should not wait for long."""
@@ -159,6 +160,9 @@ class Workers:
         except TimeoutError:
             await socket.close(TRY_AGAIN, "no hello came in time, or the database took too long")
             return
+        except CutOffError as error:
+            await socket.close(TRY_AGAIN, str(error))
+            return
         except (RotorError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             await socket.close(REFUSED, str(error)[:120])
             return
@@ -209,8 +213,10 @@ class Workers:
         if lease_id is None or number is None:
             lease_id, number = await leases.open_lease(store.database, workspace_id, hello), 1
         connection = WorkerConnection(store, socket, workspace_id, hello, lease_id, number=number)
-        if (earlier := self.connections.get(lease_id)) is not None:
-            earlier.cut_off("its worker has connected again")
+        if (other := self.connections.get(lease_id)) is not None:
+            if other.number > number:
+                raise CutOffError(CAME_BACK)
+            other.cut_off(CAME_BACK)
         store.holders.add(
             lease_id, connection.deliver, slots=connection.open_slots, connection=number, keeps=hello.keeps
         )
@@ -233,6 +239,8 @@ class Workers:
     async def _reconcile(self, connection: WorkerConnection, hello: Hello) -> None:
         """After a lost connection: what the worker holds and what its lease holds are made the same."""
         held = await leases.held_runs(self._store.database, connection.lease_id)
+        if self.connections.get(connection.lease_id) is not connection:
+            raise CutOffError(CAME_BACK)  # what the lease holds is now made the same as what the later one says
         gone = [DropRun(run_id=run_id, reason="the lease is over") for run_id in hello.held if UUID(run_id) not in held]
         connection.deliver(gone)
         for run_id in held:
@@ -250,23 +258,23 @@ class Workers:
     async def _left(self, connection: WorkerConnection) -> None:
         if self.connections.get(connection.lease_id) is not connection:
             return
-        del self.connections[connection.lease_id]
-        self._store.holders.remove(connection.lease_id)
+        lease_id, number = connection.lease_id, connection.number
+        del self.connections[lease_id]
+        self._store.holders.remove(lease_id)
         if connection.draining:
-            await leases.delete(self._store.database, [connection.lease_id])
+            await leases.give_back(self._store.database, lease_id, connection=number)
         if not self._stopping:
-            lease_id, number = connection.lease_id, connection.number
             await leases.shorten(self._store.database, lease_id, COMES_BACK_WITHIN, connection=number)
 
-    def alive(self) -> list[UUID]:
-        """The leases of the workers that were heard lately."""
+    def alive(self) -> dict[UUID, int]:
+        """The leases of the workers that were heard lately, each with the number of its connection."""
         silent = time.monotonic() - 2 * limits.HEARTBEAT.total_seconds()
-        return [lease_id for lease_id, connection in self.connections.items() if connection.heard_at > silent]
+        return {lease_id: each.number for lease_id, each in self.connections.items() if each.heard_at > silent}
 
     def cut_off(self, lost: Collection[UUID]) -> None:
         """Cut off the workers whose leases are lost, and those that were not heard for as long as a lease lasts.
 
-        Whatever they still hold is another's by now.
+        Whatever they still hold is another's by now, or their own by a later connection, to another server.
         """
         silent = time.monotonic() - limits.LEASE.total_seconds()
         for lease_id, connection in self.connections.items():

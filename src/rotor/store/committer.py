@@ -17,7 +17,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder
+from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder, HolderLost
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.effects import CancelChildren, CancelRun
 from rotor.engine.run import Run
@@ -51,7 +51,6 @@ __all__ = ["Committer", "Exchange", "Result"]
 
 log = logging.getLogger("rotor.store")
 
-News = dict[tuple[UUID, UUID], list[Memo]]
 ARRIVAL_BYTES = 500
 """What one weighs without its payload."""
 OPENS_WAIT: Final = (StepParked, StepFailed)
@@ -78,6 +77,15 @@ class Exchange(NamedTuple):
     would end otherwise on replay."""
     connection: int | None = None
     """As for `Committer.put`, where the holder is a worker."""
+
+
+class News(NamedTuple):
+    """What was settled of held runs that their holders have not been told."""
+
+    memos: dict[tuple[UUID, UUID], list[Memo]]
+    """By (lease, run)."""
+    everything: frozenset[UUID]
+    """Runs of holders that came back, of which every step is among them."""
 
 
 class Committer:
@@ -237,8 +245,7 @@ class Committer:
         return run.lease_id is not None and self._holders.told(run.lease_id, run.id) is not None
 
     async def _news(self, connection: Connection, runs: Mapping[UUID, Run], arrivals: Sequence[Arrival]) -> News:
-        """What was settled of held runs that their holders have not been told: by another server, or while a serve app
-        could not be told."""
+        """What another server settled, or was settled while a serve app could not be told."""
         said = {
             (arrival.lease_id, arrival.run_id): arrival.told
             for arrival in arrivals
@@ -251,33 +258,35 @@ class Committer:
             if said.get(place, self._holders.told(*place)) not in (None, settled)
         ]
         if not missed:
-            return {}
-        came_back = [run_id for lease_id, run_id in missed if self._holders.told(lease_id, run_id) == UNKNOWN]
-        rows = await connection.fetch("read_news", [run_id for _, run_id in missed], came_back)
-        news: News = {place: [] for place in missed}
+            return News({}, frozenset())
+        came_back = frozenset(place[1] for place in missed if self._holders.told(*place) == UNKNOWN)
+        rows = await connection.fetch("read_news", [run_id for _, run_id in missed], list(came_back))
+        memos: dict[tuple[UUID, UUID], list[Memo]] = {place: [] for place in missed}
         places = {run_id: (lease_id, run_id) for lease_id, run_id in missed}
         for row in rows:
-            news[places[row["run_id"]]].append(memo_of_row(row))
-        return news
+            memos[places[row["run_id"]]].append(memo_of_row(row))
+        return News(memos, came_back)
 
     def _tell(
         self, outcome: Outcome, groups: Groups, news: News, open_waits: Mapping[UUID, int]
     ) -> dict[tuple[UUID, UUID], list[HolderMessage]]:
         """Tell every holder what it has to know of the batch; return it by (lease, run)."""
         told: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
-        for place in outcome.notices.keys() | news.keys():
+        for place in outcome.notices.keys() | news.memos.keys():
             lease_id, run_id = place
             run, resumed = outcome.runs.get(run_id), place in outcome.resumed
             settled = run.settled if run is not None else 0
             told[place] = messages_of(
-                run_id, news.get(place), outcome.notices.get(place, []), groups, settled, resumed=resumed
+                run_id, news.memos.get(place), outcome.notices.get(place, []), groups, settled, resumed=resumed
             )
             if resumed and run is not None:
-                # One that has come back meanwhile does not hold the run, and it is given back as it is welcomed.
                 if not self._holders.is_on(lease_id, run.connection):
+                    # It has left meanwhile. Where it has come back, its welcome gives the run back.
+                    lost = HolderLost(run_id, lease_id, unreached_seconds=0, connection=run.connection)
+                    self.commits.put(lost, lambda _: None)
                     continue
                 self._holders.take(lease_id, run_id, settled=settled, quiet=False)
-            self._holders.deliver(lease_id, told[place])
+            self._holders.deliver(lease_id, told[place], everything=run_id in news.everything)
             if run is None or run.lease_id != lease_id:
                 kept = run is not None and run.status == "waiting" and run.kept_by == lease_id
                 if self._holders.forget(lease_id, run_id, kept=kept):

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from rotor import limits
 from rotor.engine.run import Run
-from rotor.protocol.messages import HolderMessage, ResumeRun, Settled, StartRun
+from rotor.protocol.messages import Committed, HolderMessage, ResumeRun, Settled, StartRun
 
 __all__ = ["NOBODY", "UNKNOWN", "Holders", "Keepers"]
 
@@ -212,15 +212,24 @@ class Holders:
             holder.runs[str(run_id)] = _Held(run_id, settled, quiet=quiet)
             holder.kept.pop(run_id, None)
 
-    def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage]) -> None:
-        """Tell a holder, if it is connected here."""
+    def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage], *, everything: bool = False) -> None:
+        """Tell a holder, if it is connected here.
+
+        One that has come back may not have heard what this was to follow. Nothing that was recorded is told to it
+        before `everything` is, by the next commit or pulse; what it said itself it says again.
+        """
         holder = self._holders.get(lease_id)
         if holder is None or holder.deliver is None:
             return
+        heard = []
         for message in messages:
-            if isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
-                held.told = message.settled
-        holder.deliver(messages)
+            if isinstance(message, Committed | Settled) and (held := holder.runs.get(message.run_id)) is not None:
+                if held.told == UNKNOWN and not everything:
+                    continue
+                if isinstance(message, Settled):
+                    held.told = message.settled
+            heard.append(message)
+        holder.deliver(heard)
 
     def forget(self, lease_id: UUID, run_id: UUID, *, kept: bool = False) -> bool:
         """The holder has let the run go, and has `kept` its body; return whether it has room for one that waits."""

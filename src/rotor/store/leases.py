@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,9 +15,10 @@ from rotor.store.database import Database
 
 __all__ = [
     "begin_invocation",
-    "delete",
     "delete_taken",
+    "end_invocations",
     "extend",
+    "give_back",
     "has_begun",
     "held_runs",
     "lost_runs",
@@ -44,9 +45,11 @@ async def resume(database: Database, workspace_id: int, lease_id: UUID) -> int |
     return number
 
 
-async def extend(database: Database, lease_ids: Sequence[UUID]) -> set[UUID]:
-    """Keep these leases alive; return those that are. One that ran out and was taken is not revived."""
-    return {row["id"] for row in await database.fetch("extend_leases", list(lease_ids), limits.LEASE)}
+async def extend(database: Database, alive: Mapping[UUID, int | None]) -> set[UUID]:
+    """Keep these leases alive, each with the number of its worker's connection (None: an invocation); return those that
+    are. One that ran out and was taken is not revived, nor one kept whose worker is connected elsewhere."""
+    kept = await database.fetch("extend_leases", list(alive), list(alive.values()), limits.LEASE)
+    return {row["id"] for row in kept}
 
 
 async def shorten(database: Database, lease_id: UUID, left: timedelta, *, connection: int) -> None:
@@ -91,8 +94,18 @@ async def lost_runs(database: Database) -> list[HolderLost]:
     ]
 
 
-async def delete(database: Database, lease_ids: Sequence[UUID]) -> None:
-    """Give leases back that hold nothing."""
+async def give_back(database: Database, lease_id: UUID, *, connection: int) -> None:
+    """The holder has left for good by this connection: its lease ends, unless it holds something after all.
+
+    A claim for it may be in flight. It is waited for, and what it claimed is seen; a later one finds no lease.
+    """
+    async with database.transaction() as transaction:
+        if await transaction.fetchval("lock_lease", lease_id, connection):
+            await transaction.execute("delete_leases", [lease_id])
+
+
+async def end_invocations(database: Database, lease_ids: Sequence[UUID]) -> None:
+    """Give back the leases of invocations that hold their runs no more. Nothing else is claimed under them."""
     await database.execute("delete_leases", list(lease_ids))
 
 

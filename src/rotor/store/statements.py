@@ -52,6 +52,7 @@ ACROSS: dict[str, frozenset[str]] = {
         {
             "extend_leases",
             "shorten_lease",
+            "lock_lease",
             "delete_leases",
             "read_held_runs",
             "read_held_news",
