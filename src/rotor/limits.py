@@ -33,6 +33,8 @@ HEAD_BYTES: Final = 64 * 1024
 REQUEST_BYTES: Final = 16 * 1024 * 1024
 BODIES_BYTES: Final = 256 * 1024 * 1024
 """All request bodies that one server holds at once; beyond it a request is answered 503."""
+ANSWERS_BYTES: Final = 256 * 1024 * 1024
+"""All answers of serve apps that one server holds at once; beyond it a run is tried again later."""
 PAGE_ITEMS: Final = 200
 FUNCTIONS_PER_APP: Final = 1_000
 TRIGGERS_PER_FUNCTION: Final = 16

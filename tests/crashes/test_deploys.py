@@ -1,4 +1,4 @@
-"""Code changes under runs in flight, with workers of the old and of the new code as real processes."""
+"""Code changes under runs in flight, with workers and apps of the old and of the new code as real processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.crashes.bench import Bench, Program, until
+from tests.dev.processes import free_port
 
 OLD = """
 from rotor import Context, create_function
@@ -38,6 +39,12 @@ from rotor import Context, create_function
 async def onboarding(ctx: Context) -> None:
     await ctx.step.sleep("gate", "1s")
 """
+SERVED = """
+from starlette.applications import Starlette
+from rotor import serve_workflow
+
+app = serve_workflow(Starlette(), functions=[onboarding])
+"""
 OLD_END = ["old look-up", "old greeting", "old tips"]
 NEW_END = ["old greeting", "new check", "new advice", "new tips"]
 """With `look-up` removed and left on record, `greet` first and answered from it, `check` and `advice` added."""
@@ -47,6 +54,17 @@ async def worker(bench: Bench, folder: Path, version: str, code: str) -> Program
     file = folder / f"onboarding_{version}.py"
     file.write_text(code, encoding="utf-8")
     return await bench.program("rotor.cli", "worker", str(file), ROTOR_VERSION=version).says("connected to")
+
+
+async def app(bench: Bench, folder: Path, version: str, code: str, port: int) -> Program:
+    """The same code as a web app, registered with the server."""
+    (folder / f"served_{version}.py").write_text(code + SERVED, encoding="utf-8")
+    served = bench.program(
+        "uvicorn", f"served_{version}:app", "--app-dir", str(folder), "--port", str(port), ROTOR_VERSION=version
+    )
+    await served.says("Application startup complete")
+    await bench.sync(port)
+    return served
 
 
 async def parked(bench: Bench, runs: int) -> list[str]:
@@ -86,6 +104,37 @@ async def test_workers_of_old_and_of_new_code_go_on_with_the_same_runs(bench: Be
         assert versions.get("advice", code) == code
     assert await bench.findings() == []
     new.kill()
+
+
+async def test_an_app_of_new_code_takes_over_the_runs_of_the_old_one_and_what_came_in_between(
+    bench: Bench, tmp_path: Path
+) -> None:
+    port = free_port()
+    await bench.server()
+    old = await app(bench, tmp_path, "old", OLD, port)
+    runs = await parked(bench, 6)
+    rotor = bench.client()
+    for run_id in runs[:2]:
+        await rotor.complete_signal(f"gate-{run_id}", {})
+    ended = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[:2]]
+    old.signal(signal.SIGTERM)
+    await old.ended()
+    for run_id in runs[2:4]:
+        await rotor.complete_signal(f"gate-{run_id}", {})
+    await app(bench, tmp_path, "new", NEW, port)
+    for run_id in runs[4:]:
+        await rotor.complete_signal(f"gate-{run_id}", {})
+    later = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[2:]]
+
+    assert [run.output for run in ended] == [OLD_END] * 2
+    assert [run.output for run in later] == [NEW_END] * 4
+    for run in later[2:]:  # after the new code was registered
+        versions = {step.id: step.version for step in (await rotor.runs.get(run.id)).steps}
+        assert versions == {
+            **dict.fromkeys(["look-up", "greet", "gate"], "old"),
+            **dict.fromkeys(["check", "advice", "tips"], "new"),
+        }
+    assert await bench.findings() == []
 
 
 async def test_an_id_that_is_something_else_now_fails_the_run_and_names_both(bench: Bench, tmp_path: Path) -> None:

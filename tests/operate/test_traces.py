@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
+import aiohttp.web
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestServer
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rotor import Context, Rotor, create_function, tracing
+from rotor import Context, Rotor, create_function, serve_workflow, tracing
 from rotor.sdk.resources import Run
 from rotor.store.migrate import migrate
 from tests.operate.house import serving
@@ -88,6 +89,43 @@ async def test_one_trace_leads_from_the_sender_through_runs_and_steps_to_childre
     failed = one(found, "run told")
     assert parent_of(found, failed) is tell
     assert failed.attributes["error.type"] == "ValueError"
+    assert not any(MARK in span.to_json() for span in found)
+
+
+async def test_where_an_app_is_served_each_stay_of_a_run_is_within_the_call_that_it_answers(
+    dsn: str, clean_schema: str, spans: InMemorySpanExporter
+) -> None:
+    await migrate(dsn, schema=clean_schema)
+    web = aiohttp.web.Application()
+    async with serving(dsn, clean_schema) as rotor:
+        serve_workflow(web, functions=[parent, child, told], dev=True, base_url=rotor.base_url)
+        async with TestServer(web) as app, aiohttp.ClientSession() as session:
+            async with session.put(app.make_url("/api/rotor")) as answer:
+                assert answer.status == 200
+            with trace.get_tracer("shop").start_as_current_span("checkout"):
+                sent = await rotor.events.get(await rotor.send("parent.asked", {"secret": MARK}))
+            run = await rotor.runs.wait(sent.runs[0].id, timeout=20)
+            assert run.status == "completed", run.error
+            assert (await ended(rotor, "told")).status == "failed"
+    found = spans.get_finished_spans()
+    assert {span.name for span in found if span.context.trace_id != one(found, "checkout").context.trace_id} <= {
+        "rotor register_app",
+        "rotor commit_checkpoints",
+    }
+
+    accepted = one(found, "rotor send_events")
+    calls = [span for span in found if span.name == "invoke parent"]
+    stays = [span for span in found if span.name == "run parent"]
+    assert {parent_of(found, call) for call in calls} == {accepted}
+    assert len(calls) == len(stays) == 3
+    assert {parent_of(found, stay) for stay in stays} == set(calls)
+    assert {call.attributes["rotor.run_id"] for call in calls} == {run.id}
+    assert parent_of(found, one(found, "step first")) in stays
+    assert parent_of(found, one(found, "of the user")) is one(found, "step first")
+    asked = one(found, "invoke child")
+    assert parent_of(found, asked) is one(found, "step ask")
+    assert parent_of(found, one(found, "run child")) is asked
+    assert parent_of(found, one(found, "step work")) is one(found, "run child")
     assert not any(MARK in span.to_json() for span in found)
 
 

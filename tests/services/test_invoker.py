@@ -6,11 +6,11 @@ import asyncio
 import socket
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -18,22 +18,24 @@ from aiohttp import ThreadedResolver, web
 from aiohttp.test_utils import TestServer
 
 from rotor import limits
+from rotor.engine.arrivals import Cancelled, FromHolder
 from rotor.protocol.invocations import Invocation, InvocationResult
-from rotor.protocol.messages import RunMessage
+from rotor.protocol.messages import RunCompleted, RunMessage
 from rotor.protocol.signing import verify
 from rotor.services import connector
 from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
 from rotor.services.workers import Workers
 from rotor.store import leases as leases_of_store
-from rotor.store.claims import claim_invocations
+from rotor.store.claims import ClaimedInvocation, claim_invocations
 from rotor.store.destinations import Destinations
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from rotor.store.workers import apps
 from tests import messages
+from tests.crashes.bench import until
 from tests.store.actors import begin, fire_deadlines, serve
-from tests.store.tables import run_row, select, status_of, step_status
+from tests.store.tables import locked, run_row, select, status_of, step_status, until_blocked
 
 Answer = Callable[[web.Request, Invocation], Awaitable[web.StreamResponse]]
 
@@ -105,9 +107,14 @@ async def invoke(store: Store, invoker: Invoker, run_id: UUID | None = None) -> 
     run_id = run_id or await begin(store)
     for claimed in await claim_invocations(store.database, count=1):
         invoker.start(claimed)
+    await over()
+    return run_id
+
+
+async def over() -> None:
+    """Return when nothing is in flight any more."""
     while tasks := [task for task in asyncio.all_tasks() if task.get_name().startswith("rotor invoke")]:
         await asyncio.wait(tasks)
-    return run_id
 
 
 async def leases(store: Store, invoker: Invoker) -> int:
@@ -418,6 +425,87 @@ async def test_an_answer_over_the_limit_is_broken_off(
     app.answer = status(200, "x" * 20_000)
     run_id = await invoke(store, invoker)
     assert (await run_row(store.database, run_id))["losses"] == 1
+
+
+async def test_answers_have_a_joint_limit_and_what_is_usual_is_taken_all_the_same(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS_BYTES", 200_000)
+    sizes: dict[str, int] = {}
+
+    async def answer(request: web.Request, invocation: Invocation) -> web.StreamResponse:
+        output = "x" * sizes[invocation.run.run_id]
+        return await says(lambda run: messages.completed(run, output))(request, invocation)
+
+    async def claimed(size: int) -> ClaimedInvocation:
+        sizes[str(await begin(store))] = size
+        (one,) = await claim_invocations(store.database, count=1)
+        return one
+
+    async def is_refused() -> bool:
+        return "(ANSWERS_BYTES)" in caplog.text
+
+    app.answer = answer
+    invocations = [await claimed(200_000), await claimed(200_000), await claimed(50_000)]
+    first, second, usual = (one.run_id for one in invocations)
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE") as other:
+        invoker.start(invocations[0])
+        await until_blocked(other)
+        invoker.start(invocations[1])
+        invoker.start(invocations[2])
+        await until(is_refused)
+    await over()
+    assert [await status_of(store.database, run_id) for run_id in (first, second, usual)] == [
+        "completed",
+        "queued",
+        "completed",
+    ]
+    assert (await run_row(store.database, second))["losses"] == 0
+    store.database.advance(timedelta(minutes=1))
+    await invoke(store, invoker, second)
+    assert await status_of(store.database, second) == "completed"
+
+
+async def test_an_answer_that_cannot_be_written_fails_its_run_with_the_reason(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = store.committer.commits._write
+
+    async def fail_at(arrivals: Sequence[Any]) -> Any:
+        if any(isinstance(arrival.message, RunCompleted) for arrival in arrivals if isinstance(arrival, FromHolder)):
+            raise RuntimeError("something nobody thought of")
+        return await write(arrivals)
+
+    monkeypatch.setattr(store.committer.commits, "_write", fail_at)
+    app.answer = says(lambda run: messages.done(run, "a", 1), messages.completed)
+    run_id = await invoke(store, invoker)
+    row = await run_row(store.database, run_id)
+
+    assert (row["status"], row["losses"]) == ("failed", 0)
+    assert b"could not record this: RuntimeError" in row["error"]
+    assert await step_status(store.database, run_id, "a") == "completed"
+
+
+async def test_an_answer_that_comes_while_too_much_waits_to_be_written_waits_too(
+    store: Store, app: App, invoker: Invoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.answer = says(messages.completed)
+    run_id = await begin(store)
+    (claimed,) = await claim_invocations(store.database, count=1)
+
+    async def was_asked() -> bool:
+        return bool(app.requests)
+
+    async with locked(store.database, "SELECT 1 FROM runs FOR NO KEY UPDATE") as other:
+        monkeypatch.setattr(limits, "COMMIT_QUEUE", 2)
+        in_the_way = [asyncio.create_task(store.committer.submit(Cancelled(run_id)))]
+        await until_blocked(other)
+        in_the_way += [asyncio.create_task(store.committer.submit(Cancelled(uuid4()))) for _ in range(2)]
+        invoker.start(claimed)
+        await until(was_asked)
+    await asyncio.gather(*in_the_way)
+    await over()
+    assert await status_of(store.database, run_id) == "cancelled"
 
 
 async def test_an_app_that_answers_too_late_has_lost_the_run(

@@ -10,7 +10,7 @@ A connection that ends before the answer, or an answer like 502, may be a proxy'
 invocation of such a run asks the app to say when it begins; where it did, and the like comes again, the run was lost.
 
 An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), no redirect is followed,
-no cookie kept, nothing unpacked, and its answer has a limit of size and of time.
+no cookie kept, nothing unpacked, and its answer has a limit of size and of time; all answers together have one, too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from uuid_utils.compat import uuid7
 from rotor import limits, tracing
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.invocations import Invocation, InvocationResult
-from rotor.protocol.messages import HolderSays, RunFailed, RunMessage, StartRun
+from rotor.protocol.messages import HolderMessage, HolderSays, Refused, RunFailed, RunMessage, StartRun
 from rotor.protocol.signing import sign
+from rotor.services.answers import Answer, Answers, NoRoomError
 from rotor.services.connector import GuardedConnector, RefusedAddressError
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
@@ -80,6 +81,7 @@ class Invoker:
         """Runs that may have begun where nobody answered: asked to say so the next time."""
         self._calls: dict[tuple[int, str], bool] = {}
         """By workspace and serve_url: whether the last call was answered; what was called since they were taken."""
+        self._answers = Answers()
         self._ended_leases: list[UUID] = []
         """The leases of invocations that are over."""
 
@@ -140,11 +142,12 @@ class Invoker:
         run_id = claimed.run_id
         app = (claimed.workspace_id, claimed.serve_url)
         try:
-            result = await self._post(claimed)
-            self._calls[app] = True
-            self._unreached.pop(claimed.serve_url, None)
-            self._unanswered.discard(run_id)
-            await self._record(claimed, result.messages)
+            with self._answers.one() as answer:
+                result = await self._post(claimed, answer)
+                self._calls[app] = True
+                self._unreached.pop(claimed.serve_url, None)
+                self._unanswered.discard(run_id)
+                await self._record(claimed, result.messages)
             # An answer that does not end the invocation breaks it off.
             if self._store.holders.held_by(claimed.lease_id) and await self._take_away(claimed):
                 log.warning(
@@ -155,23 +158,27 @@ class Invoker:
                 )
         except UnreachedError as error:
             self._calls[app] = False
-            await self._not_begun(claimed, error)
+            await self._try_again(claimed, "cannot be reached", error)
         except UnansweredError as error:
             self._calls[app] = False
             if await leases.has_begun(self._store.database, claimed.lease_id):
                 await self._lost(claimed, error)
             else:
                 self._ask_to_announce(run_id)
-                await self._not_begun(claimed, error)
+                await self._try_again(claimed, "cannot be reached", error)
+        except NoRoomError as error:
+            await self._try_again(claimed, "answered what cannot be taken now", error)
         except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
             await self._lost(claimed, error)
 
-    async def _not_begun(self, claimed: ClaimedInvocation, error: Exception) -> None:
+    async def _try_again(self, claimed: ClaimedInvocation, what: str, error: Exception) -> None:
+        """Through no fault of the run: no loss is counted."""
         run_id, seconds = claimed.run_id, await self._pause(claimed.serve_url)
         log.warning(
-            "run %s: %s cannot be reached (%s); tried again in %.0f s",
+            "run %s: %s %s (%s); tried again in %.0f s",
             run_id,
             _shown(claimed.serve_url),
+            what,
             error,
             seconds,
             extra=_told(claimed),
@@ -205,22 +212,27 @@ class Invoker:
         self._unanswered.add(run_id)
 
     async def _record(self, claimed: ClaimedInvocation, messages: Sequence[HolderSays]) -> None:
-        """Write what the app answered. Nobody hears that a part of it is refused: the run fails with the reason."""
+        """Write what the app answered. Nobody hears that a part of it is refused, or cannot be written: the run fails
+        with the reason."""
         if any(message.run_id != claimed.start.run_id for message in messages):
             raise aiohttp.ClientPayloadError("the answer is about another run")
         kept: list[RunMessage] = []
         for message in self._store.logs.without_lines(claimed.workspace_id, messages):
             refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
             if refused is not None:
-                log.warning("run %s: %s", claimed.start.run_id, refused.error.message, extra=_told(claimed))
-                kept.append(
-                    RunFailed(run_id=message.run_id, n=message.n, error=refused.error, retries=0, retriable=False)
-                )
+                kept.append(_failed(claimed, refused))
                 break
             kept.append(message)
+        unwritten = [one for one in await self._say(claimed, kept) if isinstance(one, Refused)]
+        if unwritten:
+            await self._say(claimed, [_failed(claimed, unwritten[0])])
+
+    async def _say(self, claimed: ClaimedInvocation, messages: Sequence[RunMessage]) -> list[HolderMessage]:
+        """Write what ends the invocation, as soon as there is room for it, and return what its app would be told."""
         await self._store.committer.commits.room()
-        said = Exchange(claimed.workspace_id, claimed.lease_id, kept)
-        await self._store.committer.exchange([said], can_go_on=False)
+        said = Exchange(claimed.workspace_id, claimed.lease_id, messages)
+        (answer,) = await self._store.committer.exchange([said], can_go_on=False)
+        return answer
 
     async def _pause(self, serve_url: str) -> float:
         """Seconds until the app is tried again: the more, the longer it is away, however many runs find nobody."""
@@ -230,13 +242,13 @@ class Invoker:
         away = now - self._unreached.setdefault(serve_url, now)
         return min(max(away / 4, TRY_AGAIN_AFTER), TRY_AGAIN_WITHIN).total_seconds()
 
-    async def _post(self, claimed: ClaimedInvocation) -> InvocationResult:
+    async def _post(self, claimed: ClaimedInvocation, answer: Answer) -> InvocationResult:
         start = claimed.start
         with tracing.span(f"invoke {start.function_id}", "client", start.traceparent, _told(claimed)) as span:
             traceparent = tracing.traceparent_of(span) or start.traceparent
-            return await self._call(claimed, msgspec.structs.replace(start, traceparent=traceparent))
+            return await self._call(claimed, msgspec.structs.replace(start, traceparent=traceparent), answer)
 
-    async def _call(self, claimed: ClaimedInvocation, start: StartRun) -> InvocationResult:
+    async def _call(self, claimed: ClaimedInvocation, start: StartRun, answer: Answer) -> InvocationResult:
         keys = await self._signing_keys.ensure(claimed.workspace_id)
         body = msgspec.json.encode(
             Invocation(
@@ -265,7 +277,7 @@ class Invoker:
                 raise UnansweredError(f"it answered {response.status}")
             if response.status != 200:
                 raise UnreachedError(f"it answered {response.status}")
-            return RESULT.decode(await _read(response))
+            return RESULT.decode(await answer.read(response))
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -278,6 +290,12 @@ class Invoker:
         return self._session
 
 
+def _failed(claimed: ClaimedInvocation, refused: Refused) -> RunFailed:
+    """What a run comes to whose app said something that is refused."""
+    log.warning("run %s: %s", claimed.run_id, refused.error.message, extra=_told(claimed))
+    return RunFailed(run_id=refused.run_id, n=refused.n, error=refused.error, retries=0, retriable=False)
+
+
 def _told(claimed: ClaimedInvocation) -> dict[str, str]:
     """What a line of the log says beside its text."""
     return {"run_id": claimed.start.run_id, "function_id": claimed.start.function_id}
@@ -286,13 +304,3 @@ def _told(claimed: ClaimedInvocation) -> dict[str, str]:
 def _shown(serve_url: str) -> str:
     """A serve_url for the log, without its query, which may hold a secret."""
     return serve_url.partition("?")[0]
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, within FRAME_BYTES."""
-    parts = bytearray()
-    async for part in response.content.iter_any():
-        parts += part
-        if len(parts) > limits.FRAME_BYTES:
-            raise aiohttp.ClientPayloadError(f"the answer is over {limits.FRAME_BYTES:,} bytes (FRAME_BYTES)")
-    return bytes(parts)

@@ -117,8 +117,7 @@ class Committer:
 
         What cannot be written has done nothing; the log says why.
         """
-        while self.commits.full:
-            await self.commits.room()
+        await self.commits.room()
         results = await self.commits.submit_all(arrivals)
         return [isinstance(result, Result) and result.acted for result in results]
 

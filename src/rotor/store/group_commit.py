@@ -132,8 +132,9 @@ class GroupCommit(Generic[T, R]):
             self._room.clear()
 
     async def room(self) -> None:
-        """Wait until the queue is below its limits: for those who can hold back their senders."""
-        await self._room.wait()
+        """Return while the queue is below its limits: for those who can hold back their senders."""
+        while self.full:
+            await self._room.wait()
 
     @property
     def full(self) -> bool:
