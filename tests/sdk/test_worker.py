@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,8 +36,11 @@ from rotor.protocol.messages import (
     worker_frame,
 )
 from rotor.sdk import worker as worker_module
+from rotor.sdk.connection import BEATS_A_LEASE
 from rotor.sdk.functions import Function
 from rotor.sdk.worker import Worker
+from tests.conformance.ledger import FOLDER, notes
+from tests.crashes.bench import Program
 from tests.sdk.servers import serving
 from tests.sdk.serving import doubler, sleeper, start
 
@@ -358,3 +364,42 @@ async def test_a_worker_tells_when_it_is_connected(server: WorkerServer) -> None
 def test_settings_that_cannot_be_used_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         connect([doubler], **options)  # type: ignore[arg-type]
+
+
+async def test_a_worker_that_was_stopped_for_longer_than_its_lease_begins_nothing_that_it_was_sent(
+    server: WorkerServer, tmp_path: Path
+) -> None:
+    server.welcome = Welcome(lease_id="l1", heartbeat_seconds=0.1, payload_bytes_max=1_000_000)
+    environment = {**os.environ, "ROTOR_URL": server.url, FOLDER: str(tmp_path)}
+    program = Program(["rotor.cli", "worker", "tests.crashes.workflows"], environment, tmp_path / "log")
+    try:
+        peer = await server.peer()
+        await peer.receive(Heartbeat)
+        program.signal(signal.SIGSTOP)
+        await peer.send(start("chain", {"key": "c", "steps": 1}))
+        await asyncio.sleep(BEATS_A_LEASE * 0.1 + 0.2)
+        program.signal(signal.SIGCONT)
+        again = await server.peer()
+        await again.receive(Heartbeat)
+    finally:
+        program.kill()
+
+    assert (again.hello.lease_id, again.hello.held) == ("l1", [])
+    assert notes(tmp_path, "c") == []
+    assert "stood still" in program.said
+
+
+async def test_a_worker_that_was_stopped_for_a_moment_goes_on(server: WorkerServer, tmp_path: Path) -> None:
+    server.welcome = Welcome(lease_id="l1", heartbeat_seconds=5, payload_bytes_max=1_000_000)
+    environment = {**os.environ, "ROTOR_URL": server.url, FOLDER: str(tmp_path)}
+    program = Program(["rotor.cli", "worker", "tests.crashes.workflows"], environment, tmp_path / "log")
+    try:
+        peer = await server.peer()
+        program.signal(signal.SIGSTOP)
+        await peer.send(start("chain", {"key": "c", "steps": 1}))
+        program.signal(signal.SIGCONT)
+        await peer.receive(StepDone)
+    finally:
+        program.kill()
+
+    assert notes(tmp_path, "c") == ["0"]

@@ -7,8 +7,11 @@ peer is slow), what becomes ready meanwhile waits for the next one.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
+from typing import Final
 
 import aiohttp
 import msgspec
@@ -24,6 +27,7 @@ GREETING_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 PING_SECONDS = 15.0
 """How often the peer is asked for a sign of life, so that a connection that died silently is noticed."""
+BEATS_A_LEASE: Final = limits.LEASE / limits.HEARTBEAT
 REFUSED = 4400
 """The close code by which the server refuses a greeting for good, with the reason as text."""
 
@@ -39,6 +43,10 @@ class Connection:
         self._ready = asyncio.Event()
         self._written = asyncio.Event()
         self._written.set()
+        self._still_max = inf
+        """For how many seconds this process may stand still and keep its lease."""
+        self._stirred_at = time.monotonic()
+        self._stood_still = 0.0
 
     def send(self, message: WorkerMessage) -> None:
         """Send `message` with all that is sent in this turn of the event loop."""
@@ -51,10 +59,17 @@ class Connection:
         await self._written.wait()
 
     async def messages(self) -> AsyncGenerator[list[ServerMessage]]:
-        """The server's messages, frame by frame, until the connection ends."""
+        """The server's messages, frame by frame, until the connection ends.
+
+        A process that stood still finds in its socket what was sent before others took its runs: none of it is begun.
+        """
         yield self._early
         while True:
             frame = await self._socket.receive()
+            if not self._stirs():
+                raise ConnectionLostError(
+                    f"this process stood still for {self._stood_still:.0f} s, and may have lost its lease"
+                )
             if frame.type is aiohttp.WSMsgType.TEXT:
                 yield _decoded(frame.data)
             elif frame.type is aiohttp.WSMsgType.CLOSE:
@@ -75,6 +90,7 @@ class Connection:
         match messages:
             case [Welcome() as welcome, *early]:
                 self._early = early
+                self._still_max = BEATS_A_LEASE * welcome.heartbeat_seconds
                 return welcome
             case _:
                 raise ConnectionLostError("the server ended the connection before its greeting")
@@ -95,10 +111,22 @@ class Connection:
             await self._socket.close()  # the reader then ends, and with it the connection
 
     async def beat(self, seconds: float) -> None:
-        """Send heartbeats."""
+        """Send heartbeats, until this process has stood still for too long."""
         while True:
             await asyncio.sleep(seconds)
+            if not self._stirs():
+                await self._socket.close()
+                return
             self.send(Heartbeat())
+
+    def _stirs(self) -> bool:
+        """Note that this process runs. False once it stood still, stopped or busy, for as long as a lease lasts: by
+        the clock that goes on meanwhile."""
+        now = time.monotonic()
+        still, self._stirred_at = now - self._stirred_at, now
+        if still > self._still_max:
+            self._stood_still = still
+        return not self._stood_still
 
 
 @asynccontextmanager
