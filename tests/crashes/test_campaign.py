@@ -25,7 +25,7 @@ SERVERS_DIE = (
         "rotor.store.committer:Committer._write before 9 KILL",
         "rotor.store.intake:Intake._write after 5 KILL",
         "rotor.services.dispatcher:claim_invocations after 5 KILL",
-        "rotor.services.matcher:index_events after 4 KILL",
+        "rotor.services.matcher:look_at_events before 4 KILL",
         "rotor.store.signals:complete before 1 KILL",
     ),
     (

@@ -45,7 +45,7 @@ async def test_an_event_and_its_runs_are_there_together_or_not_at_all(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await serve(store, "f", event="go")
-    monkeypatch.setattr(intake, "uuid7", lambda: UUID(int=1))
+    monkeypatch.setattr(intake.uuid_utils, "uuid7", lambda: UUID(int=1))
     await send(store, "go", id="first")
     with pytest.raises(asyncpg.UniqueViolationError, match="runs_pkey"):
         await send(store, "go", id="second")

@@ -103,9 +103,18 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "accept_events": (
         {"workspaces_pkey", "events_pkey"},
         (
-            *([1], [0], ones, [f"new{n}" for n in range(BATCH)], ["name1"] * BATCH, [b"1"] * BATCH, none, none),
-            *(runs, ones, ["f1"] * BATCH, ["e"] * BATCH, ones),
-            *(ones, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, ones, month),
+            *(
+                [1],
+                [0],
+                ["1"] * BATCH,
+                [f"new{n}" for n in range(BATCH)],
+                ["name1"] * BATCH,
+                [b"1"] * BATCH,
+                none,
+                none,
+            ),
+            *(runs, ["1"] * BATCH, ["f1"] * BATCH, ["e"] * BATCH, ones),
+            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month),
         ),
     ),
     "read_event_subscribers": (

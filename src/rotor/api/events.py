@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
 from rotor import limits, telemetry, tracing
 from rotor.api.answers import Answer, json_answer
@@ -100,7 +100,7 @@ def _new_events(
         accepted = [_new_event(one, f"[{number}].", payload_bytes_max, errors) for number, one in enumerate(given)]
     if errors:
         raise Invalid(errors[: limits.PAGE_ITEMS])
-    return accepted if traceparent is None else [replace(event, traceparent=traceparent) for event in accepted]
+    return accepted if traceparent is None else [structs.replace(event, traceparent=traceparent) for event in accepted]
 
 
 def _new_event(given: EventInput, place: str, payload_bytes_max: int, errors: list[tuple[str, str]]) -> NewEvent:

@@ -10,7 +10,6 @@ Which functions an event starts, and under which of its values waits may be stor
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -18,6 +17,8 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
+import uuid_utils
 from uuid_utils.compat import uuid7
 
 from rotor import limits
@@ -38,8 +39,7 @@ EVENT_BYTES = 1_000
 """What an event weighs without its data."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it was sent. Without an `id` it gets one; `ts` in the future defers it."""
 
     name: str
@@ -50,8 +50,7 @@ class NewEvent:
     """Which span it was sent in: the runs that it starts belong to that trace."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """An event about to be written."""
 
     workspace_id: int
@@ -62,14 +61,13 @@ class EventRow:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run about to be written."""
 
     workspace_id: int
     function_id: str
     event_id: str
-    id: UUID = field(default_factory=uuid7)
+    id: UUID = msgspec.field(default_factory=uuid7)
     depth: int = 0
     parent: tuple[UUID, str, int] | None = None
     replay_of: UUID | None = None
@@ -87,7 +85,7 @@ class Intake:
     async def accept(self, workspace_id: int, events: Sequence[NewEvent]) -> list[str]:
         """The ids of `events`, once they and the runs that they start are durable. Raises `Overloaded`."""
         rows = [
-            EventRow(workspace_id, event.id or str(uuid7()), event.name, bytes(event.data), event.ts, event.traceparent)
+            EventRow(workspace_id, event.id or _new_id(), event.name, bytes(event.data), event.ts, event.traceparent)
             for event in events
         ]
         await self.commits.submit(rows)
@@ -145,13 +143,13 @@ async def _write(
     `now` may be left out where no trigger asks for an event's time.
     """
     runs = [
-        (uuid7(), event.workspace_id, function_id, event.id, place)
+        (_new_id(), str(event.workspace_id), function_id, event.id, place)
         for place, event in enumerate(events, 1)
         for function_id in _started_by(event, event.ts or now, known.by_name[event.workspace_id, event.name].triggers)
     ]
     wanted = _wanted(events, known)
     values = [
-        (event.workspace_id, event.name, match_hash, event.id, place)
+        (str(event.workspace_id), event.name, match_hash, event.id, place)
         for place, event, hashes in wanted
         for match_hash in hashes
         if match_hash
@@ -207,19 +205,25 @@ def _wanted(events: Sequence[EventRow], known: Known) -> list[tuple[int, EventRo
     return found
 
 
+def _new_id() -> str:
+    """A fresh id as a text, which costs an eighth of one that is an object before."""
+    return str(uuid_utils.uuid7())
+
+
 def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
 
 
 def _batches(events: Sequence[EventRow]) -> list[int]:
-    """Per event the number of its delivery: as many go into one as the matcher should hold at once."""
-    numbers, number, count, size = [], 0, 0, 0
-    for event in events:
-        if count and (count >= limits.BATCH or size + len(event.data) > limits.BATCH_BYTES):
-            number, count, size = number + 1, 0, 0
-        numbers.append(number)
+    """The places at which a delivery begins: as many go into one as the matcher should hold at once."""
+    begins: list[int] = []
+    count = size = 0
+    for place, event in enumerate(events, 1):
+        if not begins or count >= limits.BATCH or size + len(event.data) > limits.BATCH_BYTES:
+            begins.append(place)
+            count = size = 0
         count, size = count + 1, size + len(event.data)
-    return numbers
+    return begins
 
 
 async def insert_events(connection: Connection, events: Sequence[EventRow]) -> list[Record]:
@@ -228,8 +232,9 @@ async def insert_events(connection: Connection, events: Sequence[EventRow]) -> l
 
 
 def _event_columns(connection: Connection, events: Sequence[EventRow]) -> tuple[Sequence[object], ...]:
+    """Workspaces as texts: the driver takes three times as long over a number in a list."""
     return (
-        [event.workspace_id for event in events],
+        [str(event.workspace_id) for event in events],
         [event.id for event in events],
         [event.name for event in events],
         connection.sealed((event.workspace_id for event in events), [event.data for event in events]),

@@ -1,6 +1,6 @@
 -- Intake and the committer: events ($3 to $8), the runs that they start ($9 to $13) and their values at the paths that waits use
--- ($14 to $18), each with the place of its event, and the look-out for their waiters: which batch each event goes into ($19),
--- and for how long those batches are this server's own ($20). An event whose id the workspace has already had changes nothing,
+-- ($14 to $18), each with the place of its event, and the look-out for their waiters: the places at which its batches
+-- begin ($19), and for how long they are this server's own ($20). An event whose id the workspace has already had changes nothing,
 -- nor does what is of its place; one of the future stays deferred, and so do they.
 -- What is to be started and indexed was found out at these revisions ($2) of these workspaces ($1): where one has changed since,
 -- nothing at all is written. An id that another transaction is just writing fails the statement.
@@ -16,8 +16,8 @@ WITH stale AS MATERIALIZED (
            CASE WHEN (SELECT true FROM events WHERE workspace_id = new.workspace_id AND id = new.id) THEN 0
                 WHEN new.ts > clock.now THEN -1
                 ELSE nextval('event_order') END AS position
-    FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[], $8::text[], $19::int[])
-         WITH ORDINALITY AS new (workspace_id, id, name, data, ts, traceparent, batch, place),
+    FROM unnest($3::text[]::bigint[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[], $8::text[])
+         WITH ORDINALITY AS new (workspace_id, id, name, data, ts, traceparent, place),
          clock
     WHERE NOT EXISTS (SELECT FROM stale)
 ), positions AS MATERIALIZED (
@@ -31,14 +31,14 @@ WITH stale AS MATERIALIZED (
 ), started AS (
     INSERT INTO runs (id, workspace_id, function_id, event_id, status, due_at, changed_group, created_at)
     SELECT new.id, new.workspace_id, new.function_id, new.event_id, 'queued', clock.now, clock.number, clock.now
-    FROM unnest($9::uuid[], $10::bigint[], $11::text[], $12::text[], $13::int[])
+    FROM unnest($9::uuid[], $10::text[]::bigint[], $11::text[], $12::text[], $13::int[])
          AS new (id, workspace_id, function_id, event_id, place),
          positions, clock
     WHERE positions.at[new.place] > 0
 ), indexed AS (
     INSERT INTO event_values (workspace_id, name, match_hash, effective_at, position, event_id)
     SELECT held.workspace_id, held.name, held.match_hash, clock.now, positions.at[held.place], held.event_id
-    FROM unnest($14::bigint[], $15::text[], $16::bigint[], $17::text[], $18::int[])
+    FROM unnest($14::text[]::bigint[], $15::text[], $16::bigint[], $17::text[], $18::int[])
          AS held (workspace_id, name, match_hash, event_id, place),
          positions, clock
     WHERE positions.at[held.place] > 0
@@ -48,8 +48,8 @@ WITH stale AS MATERIALIZED (
     SELECT now + $20::interval, false, now, array_agg(workspace_id ORDER BY place), array_agg(id ORDER BY place)
     FROM placed
     WHERE position > 0
-    GROUP BY batch, now
-    ORDER BY batch
+    GROUP BY width_bucket(place, $19::bigint[]), now
+    ORDER BY width_bucket(place, $19::bigint[])
     RETURNING id
 ), deferred AS (
     INSERT INTO deliveries (due_at, deferred, workspace_ids, event_ids)

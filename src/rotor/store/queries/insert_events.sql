@@ -4,7 +4,7 @@ INSERT INTO events (workspace_id, id, name, data, ts, accepted_at, effective_at,
 SELECT new.workspace_id, new.id, new.name, new.data, coalesce(new.ts, rotor_now()), rotor_now(),
        CASE WHEN new.ts > rotor_now() THEN NULL ELSE rotor_now() END,
        CASE WHEN new.ts > rotor_now() THEN NULL ELSE nextval('event_order') END, new.traceparent
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::text[])
+FROM unnest($1::text[]::bigint[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::text[])
      AS new (workspace_id, id, name, data, ts, traceparent)
 ON CONFLICT (workspace_id, id) DO NOTHING
 RETURNING workspace_id, id, position, ts
