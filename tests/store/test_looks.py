@@ -75,7 +75,7 @@ async def test_whichever_side_looks_first_the_other_is_found(store: Store, looks
     await holder.say(messages.awaits_event(run_id, "w", "opened", equals={"data.id": 7}))
     if looks_first == "the wait":
         keys = [StepKey(UUID(run_id), "w", 0)]
-        await look_at_waits(store.database, store.committer, keys)
+        await look_at_waits(store, keys)
     else:
         await change(store.database, "UPDATE waits SET unlooked = false")
         await change(store.database, "INSERT INTO event_names VALUES (1, 'opened')")

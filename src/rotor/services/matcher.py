@@ -20,7 +20,7 @@ from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Record
 from rotor.store.fresh import EffectiveEvent
 from rotor.store.intake import EventRow
-from rotor.store.looks import index_events, look_at_events, look_at_waits, unlooked_waits
+from rotor.store.looks import index_events, look_at_events, look_at_fresh_waits, look_at_waits, unlooked_waits
 from rotor.store.problems import Overloaded, Problem
 from rotor.store.store import Store
 
@@ -62,6 +62,9 @@ class Matcher(Loop):
             events = [event for delivery in deliveries for event in delivery.events]
             await self._deliver(events, [number for delivery in deliveries for number in delivery.ids])
             self._revisions.update(*(delivery.revisions.items() for delivery in deliveries))
+        waits = fresh.take_waits()
+        if waits:
+            await look_at_fresh_waits(self._store, waits)
         if fresh.elsewhere:
             fresh.elsewhere = False
             fresh.elsewhere |= await self._look_elsewhere()
@@ -79,7 +82,7 @@ class Matcher(Loop):
             await self._read_back(batches)
         waits = await unlooked_waits(database)
         if waits:
-            await look_at_waits(database, self._store.committer, waits)
+            await look_at_waits(self._store, waits)
         return len(batches) == BATCHES or len(waits) == limits.BATCH
 
     async def _read_back(self, batches: Sequence[Record]) -> None:
@@ -88,15 +91,17 @@ class Matcher(Loop):
                 await self._release(batch)
         workspace_ids = [workspace_id for batch in batches for workspace_id in batch["workspace_ids"]]
         event_ids = [event_id for batch in batches for event_id in batch["event_ids"]]
-        events = await self._store.database.fetch("read_events", workspace_ids, event_ids)
-        await self._deliver(await index_events(self._store.database, events), [batch["id"] for batch in batches])
+        database = self._store.database
+        events = await database.fetch("read_events", workspace_ids, event_ids)
+        indexed = await index_events(database, self._store.intake.subscriptions, events)
+        await self._deliver(indexed, [batch["id"] for batch in batches])
 
     async def _deliver(self, events: Sequence[EffectiveEvent], deliveries: Sequence[int]) -> None:
         for event in events:
             if event.name == CANCEL_RUN:
                 await self._cancel(event)
         at_hand = [*self._looked, *deliveries]
-        await look_at_events(self._store.database, self._store.committer, events, at_hand)
+        await look_at_events(self._store, events, at_hand)
         self._looked = at_hand
 
     async def _delete(self) -> None:

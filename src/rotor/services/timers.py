@@ -44,5 +44,4 @@ class Timers(Loop):
     async def _look_first(self, waits: list[StepKey]) -> None:
         """A wait takes an event that came before its deadline, though nobody has looked at the two so far."""
         if waits:
-            database = self._store.database
-            await look_at_waits(database, self._store.committer, waits, since=await oldest_delivery(database))
+            await look_at_waits(self._store, waits, since=await oldest_delivery(self._store.database))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from rotor.engine.effects import PutWait
 from rotor.store.fresh import Accepted, Fresh
 
 __all__ = ["PULSE_SECONDS", "Changes"]
@@ -46,6 +47,14 @@ class Changes:
             self.fresh.put(accepted.delivery)
             self.delivered.set()
         if accepted.elsewhere:
+            self.look_elsewhere()
+
+    def parked(self, waits: Sequence[PutWait]) -> None:
+        """Waits for events were committed."""
+        if waits and self.fresh.has_room:
+            self.fresh.put_waits(waits)
+            self.delivered.set()
+        elif waits:
             self.look_elsewhere()
 
     def look_elsewhere(self) -> None:

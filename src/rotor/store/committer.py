@@ -302,8 +302,7 @@ class Committer:
             self._changes.queued.set()
         if written.due_seconds is not None:
             self._changes.queued_in(written.due_seconds)
-        if written.looks:
-            self._changes.look_elsewhere()
+        self._changes.parked(written.waits)
         if written.accepted is not None:
             self._changes.accepted(written.accepted)
         if written.deadline_seconds is not None:

@@ -1,7 +1,7 @@
 """What this server has just committed and has still to look at, so that the matcher need not read it back.
 
 Only a shortcut: each delivery is on record too, and any server takes it up where this one has not looked at it within
-`HELD_FOR`. What does not fit in here is left to the database at once.
+`HELD_FOR`; so is each wait that has not looked back. What does not fit in here is left to the database at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from rotor import limits
+from rotor.engine.effects import PutWait
 
 __all__ = ["HELD_FOR", "Accepted", "Delivery", "EffectiveEvent", "Fresh"]
 
@@ -21,6 +22,8 @@ HELD_FOR = timedelta(seconds=5)
 """How long a delivery is left to the server that committed it."""
 DELIVERY_BYTES = 500
 """What one weighs without its events, and an event without its data."""
+WAIT_BYTES = 2_000
+"""What a wait weighs."""
 
 
 class EffectiveEvent(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +78,7 @@ class Fresh:
         self.elsewhere = True
         """The database may have something to look at that is not in here."""
         self._deliveries: deque[Delivery] = deque()
+        self._waits: deque[PutWait] = deque()
         self._weight = 0
 
     @property
@@ -96,5 +100,15 @@ class Fresh:
             count += len(taken[-1].events)
         return taken
 
+    def put_waits(self, waits: Sequence[PutWait]) -> None:
+        self._waits.extend(waits)
+        self._weight += len(waits) * WAIT_BYTES
+
+    def take_waits(self) -> list[PutWait]:
+        """The earliest, in the order in which they were registered: a batch at most."""
+        taken = [self._waits.popleft() for _ in range(min(len(self._waits), limits.BATCH))]
+        self._weight -= len(taken) * WAIT_BYTES
+        return taken
+
     def __bool__(self) -> bool:
-        return bool(self._deliveries)
+        return bool(self._deliveries or self._waits)

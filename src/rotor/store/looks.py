@@ -30,6 +30,7 @@ import msgspec
 
 from rotor import limits
 from rotor.engine.arrivals import EventArrived
+from rotor.engine.effects import PutWait
 from rotor.engine.matching import Candidate, Match, event_hashes
 from rotor.engine.run import StepKey
 from rotor.protocol import json
@@ -38,8 +39,17 @@ from rotor.protocol.messages import Event
 from rotor.store.committer import Committer
 from rotor.store.database import Database, Record
 from rotor.store.fresh import EffectiveEvent
+from rotor.store.store import Store
+from rotor.store.subscriptions import Known, Subscriptions
 
-__all__ = ["index_events", "look_at_events", "look_at_waits", "oldest_delivery", "unlooked_waits"]
+__all__ = [
+    "index_events",
+    "look_at_events",
+    "look_at_fresh_waits",
+    "look_at_waits",
+    "oldest_delivery",
+    "unlooked_waits",
+]
 
 PAGE = 50
 """Events looked at a time for one wait."""
@@ -48,6 +58,8 @@ PLACES = 2_000
 
 Place: TypeAlias = tuple[datetime, int]
 """When an event took effect, and its position among those that did at the same time."""
+NOWHERE = (None, None)
+"""Before all places: as far back as the wait looks."""
 WAITS = 10_000
 """Waits that may want one of the events at hand, and are held at a time with all that they ask for."""
 Stored: TypeAlias = tuple[int, str, int]
@@ -60,19 +72,24 @@ class Look:
 
     key: StepKey
     match: Match
-    after: Place
+    after: Place | tuple[None, None]
 
 
-async def index_events(database: Database, rows: Sequence[Record]) -> list[EffectiveEvent]:
+async def index_events(
+    database: Database, subscriptions: Subscriptions, rows: Sequence[Record]
+) -> list[EffectiveEvent]:
     """Events that were read back, and their values kept at the paths that waits use now."""
-    names = sorted({(row["workspace_id"], row["name"]) for row in rows})
-    paths = _by_name(await database.fetch("read_event_paths", *map(list, zip(*names, strict=True)))) if names else {}
+    if not rows:
+        return []
+    async with database.connection() as connection:
+        known = await subscriptions.read(connection, {(row["workspace_id"], row["name"]) for row in rows})
     events = []
     for row in rows:
-        used = paths.get((row["workspace_id"], row["name"]))
         event = EffectiveEvent(**row)
-        if used is not None:
-            event = msgspec.structs.replace(event, hashes=(0, *event_hashes(_view(event), sorted(used))))
+        subscribers = known.by_name[event.workspace_id, event.name]
+        if subscribers.awaited:
+            hashes = (0, *event_hashes(_view(event), subscribers.paths))
+            event = msgspec.structs.replace(event, hashes=hashes)
         events.append(event)
     values = [
         (event.workspace_id, event.name, match_hash, event.effective_at, event.position, event.id)
@@ -85,9 +102,7 @@ async def index_events(database: Database, rows: Sequence[Record]) -> list[Effec
     return events
 
 
-async def look_at_events(
-    database: Database, committer: Committer, events: Sequence[EffectiveEvent], at_hand: Sequence[int]
-) -> None:
+async def look_at_events(store: Store, events: Sequence[EffectiveEvent], at_hand: Sequence[int]) -> None:
     """Give these events to the waits that may take them. `at_hand` are deliveries that need no other look: theirs, and
     those that have been looked at."""
     interested: dict[Stored, list[EffectiveEvent]] = {}
@@ -98,17 +113,17 @@ async def look_at_events(
     if not interested:
         return
     stored = [list(column) for column in zip(*interested, strict=True)]
-    rows = await database.fetch("find_waits", *stored, at_hand, WAITS)
+    rows = await store.database.fetch("find_waits", *stored, at_hand, WAITS)
     since = events[0].effective_at
     if len(rows) == WAITS:
-        later = [_key(row) for row in await database.fetch("find_wait_keys", *stored)]
-        since = await oldest_delivery(database) or since
+        later = [_key(row) for row in await store.database.fetch("find_wait_keys", *stored)]
+        since = await oldest_delivery(store.database) or since
     else:
         chosen, later = _choose(rows, interested)
-        later += await _give(committer, chosen)
+        later += await _give(store.committer, chosen)
         since = min([since, *(row["pending_since"] for row in rows[:1] if row["pending_since"] is not None)])
     for start in range(0, len(later), limits.BATCH):
-        await look_at_waits(database, committer, later[start : start + limits.BATCH], since=since)
+        await look_at_waits(store, later[start : start + limits.BATCH], since=since)
 
 
 def _choose(
@@ -179,23 +194,38 @@ async def oldest_delivery(database: Database) -> datetime | None:
     return since
 
 
-async def look_at_waits(
-    database: Database, committer: Committer, keys: Sequence[StepKey], *, since: datetime | None = None
-) -> None:
+async def look_at_waits(store: Store, keys: Sequence[StepKey], *, since: datetime | None = None) -> None:
     """Give each of these waits the first event that it may take, if there is one.
 
     Waits whose look back is done look at the events that took effect at or after `since`.
     """
-    waits = await database.fetch("read_waits", *_columns(keys))
-    if not waits:
-        return
-    await _register(database, {(wait["workspace_id"], wait["topic"][6:], wait["path"]) for wait in waits})
-    looks = [Look(_key(wait), _match(wait), (_begin(wait, since), -1)) for wait in waits]
+    waits = await store.database.fetch("read_waits", *_columns(keys))
+    if waits:
+        await _register(store, {(wait["workspace_id"], wait["topic"][6:], wait["path"]) for wait in waits})
+        await _look(store, [Look(_key(wait), _match(wait), (_begin(wait, since), -1)) for wait in waits])
+
+
+async def look_at_fresh_waits(store: Store, waits: Sequence[PutWait]) -> None:
+    """The look back of waits that have just been committed, in the order of their registration."""
+    matches = {wait.key: wait.match for wait in waits if wait.match is not None}
+    await _register(
+        store,
+        {
+            (wait.workspace_id, wait.topic[6:], wait.match.index_path)
+            for wait in waits
+            if wait.match is not None and wait.topic is not None
+        },
+    )
+    await _look(store, [Look(key, match, NOWHERE) for key, match in matches.items()])
+
+
+async def _look(store: Store, looks: Sequence[Look]) -> None:
+    """Look at page after page. What has found nothing has looked back; of the others that is noted at the end."""
+    found: set[StepKey] = set()
     while looks:
-        looks = await _look_back(database, committer, looks)
-    owing = [_key(wait) for wait in waits if wait["unlooked"]]
-    if owing:
-        await database.execute("mark_looked", *_columns(owing))
+        looks = await _look_back(store.database, store.committer, looks, found)
+    if found:
+        await store.database.execute("mark_looked", *_columns(found))
 
 
 def _begin(wait: Record, since: datetime | None) -> datetime:
@@ -203,8 +233,8 @@ def _begin(wait: Record, since: datetime | None) -> datetime:
     return looked_back_to if wait["unlooked"] or since is None else max(looked_back_to, since)
 
 
-async def _look_back(database: Database, committer: Committer, looks: Sequence[Look]) -> list[Look]:
-    """Look at a page of events for each wait; return the waits that want another."""
+async def _look_back(database: Database, committer: Committer, looks: Sequence[Look], seen: set[StepKey]) -> list[Look]:
+    """Look at a page of events for each wait; return the waits that want another. `seen` gets those with events."""
     page = max(1, min(PAGE, PLACES // len(looks)))
     columns = _columns(look.key for look in looks)
     after = [look.after[0] for look in looks], [look.after[1] for look in looks]
@@ -214,6 +244,7 @@ async def _look_back(database: Database, committer: Committer, looks: Sequence[L
     for row in rows:
         key = _key(row)
         found[key] = found.get(key, 0) + 1
+    seen.update(found)
     further = {key: open_looks[key] for key, count in found.items() if count == page}
     for chunk in _chunks(rows):
         for key, (place, acted) in (await _offer(database, committer, chunk, open_looks)).items():
@@ -269,24 +300,26 @@ async def _offer(
     return {key: (chosen[key][0], done) for key, done in zip(ordered, acted, strict=True)}
 
 
-async def _register(database: Database, used: set[tuple[int, str, str | None]]) -> None:
-    """See to it that events of these (workspace, name) are indexed, at the path if there is one."""
-    names = sorted({(workspace_id, name) for workspace_id, name, _ in used})
-    rows = await database.fetch("read_event_paths", [name[0] for name in names], [name[1] for name in names])
-    known, dated = _by_name(rows), _by_name(row for row in rows if row["dated"])
+async def _register(store: Store, used: set[tuple[int, str, str | None]]) -> None:
+    """See to it that events of these (workspace, name) are indexed, at the path if there is one. What has been added is
+    never taken away, so memory that knows of it is right."""
+    subscriptions = store.intake.subscriptions
+    names = {(workspace_id, name) for workspace_id, name, _ in used}
+    known = subscriptions.known(names)
+    if known is None or not all(_is_registered(known, *use) for use in used):
+        async with store.database.connection() as connection:
+            known = await subscriptions.read(connection, names)
     for workspace_id, name, path in used:
-        workspace, place = database.of(workspace_id), (workspace_id, name)
-        if place not in known or (path is not None and path not in known[place]):
+        if not _is_registered(known, workspace_id, name, path):
+            workspace = store.database.of(workspace_id)
             await workspace.execute("add_event_use", name, path)
-        if path is not None and path not in dated.get(place, ()):
-            await workspace.execute("date_event_path", name, path)
+            if path is not None:
+                await workspace.execute("date_event_path", name, path)
 
 
-def _by_name(rows: Iterable[Record]) -> dict[tuple[int, str], set[str]]:
-    paths: dict[tuple[int, str], set[str]] = {}
-    for row in rows:
-        paths.setdefault((row["workspace_id"], row["name"]), set()).update([row["path"]] if row["path"] else [])
-    return paths
+def _is_registered(known: Known, workspace_id: int, name: str, path: str | None) -> bool:
+    subscribers = known.by_name[workspace_id, name]
+    return subscribers.awaited and (path is None or (subscribers.dated and path in subscribers.paths))
 
 
 def _match(wait: Record) -> Match:

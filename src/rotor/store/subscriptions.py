@@ -30,6 +30,8 @@ class Subscribers(msgspec.Struct, frozen=True):
     """Some wait has used the name."""
     paths: tuple[str, ...]
     """By which waits have told such events apart."""
+    dated: bool
+    """Each path has its date. Nothing tells of that, so it may be true by now."""
 
     @property
     def needs_time(self) -> bool:
@@ -73,6 +75,7 @@ class Subscriptions:
                     tuple((function_id, match) for function_id, match in row["triggers"]),
                     row["awaited"],
                     tuple(row["paths"]),
+                    row["dated"],
                 )
                 for row in rows
             },

@@ -29,8 +29,8 @@ class Written:
     """Of steps that had ended before: the commits that recorded them."""
     deadline_seconds: float | None = None
     """How far away the nearest new deadline is."""
-    looks: bool = False
-    """Waits have a look to be done."""
+    waits: Sequence[PutWait] = ()
+    """Those for events, which have still to look back."""
     accepted: Accepted | None = None
     """What the events that steps have sent leave to be done."""
     queued: bool = False
@@ -113,7 +113,7 @@ async def _write_waits(connection: Connection, outcome: Outcome, written: Writte
     if parked:
         waits = list(parked.values())
         written.deadline_seconds = await _insert_waits(connection, waits)
-        written.looks |= any(wait.match is not None for wait in waits)
+        written.waits = [wait for wait in waits if wait.match is not None]
 
 
 async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> float | None:

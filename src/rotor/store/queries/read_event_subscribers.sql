@@ -1,6 +1,6 @@
 -- Intake, the committer and the matcher: what events of these names meet, at which revision of their workspace: the functions that
--- they start, whether some wait has ever used the name, and the paths by which waits have told such events apart. Index
--- triggers_event and primary keys, no locks.
+-- they start, whether some wait has ever used the name, the paths by which waits have told such events apart, and whether all of
+-- those are dated. Index triggers_event and primary keys, no locks.
 SELECT wanted.workspace_id, wanted.name, workspaces.revision,
        ARRAY(
            SELECT ROW(function_id, match) FROM triggers
@@ -12,6 +12,9 @@ SELECT wanted.workspace_id, wanted.name, workspaces.revision,
        ARRAY(
            SELECT path FROM event_paths
            WHERE event_paths.workspace_id = wanted.workspace_id AND event_paths.name = wanted.name
-           ORDER BY path) AS paths
+           ORDER BY path) AS paths,
+       coalesce((
+           SELECT bool_and(indexed_from < 'infinity') FROM event_paths
+           WHERE event_paths.workspace_id = wanted.workspace_id AND event_paths.name = wanted.name), true) AS dated
 FROM unnest($1::bigint[], $2::text[]) AS wanted (workspace_id, name)
 JOIN workspaces ON workspaces.id = wanted.workspace_id
