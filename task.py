@@ -2,8 +2,9 @@
 
     python3 task.py demo      one workflow on a real server, its steps shown live
     python3 task.py test      every check that continuous integration runs
+    python3 task.py audit     what is publicly known against the locked dependencies
 
-Both make `.venv` from `requirements.lock` first, with uv where it is installed and with pip otherwise; a second time
+Each makes `.venv` from `requirements.lock` first, with uv where it is installed and with pip otherwise; a second time
 that is skipped unless the lock or the Python has changed.
 """
 
@@ -46,6 +47,9 @@ CHECKS = (
     "mkdocs build --strict --quiet --config-file website/mkdocs.yml",
     "pytest",
 )
+AUDIT = "pip-audit"
+ACCEPTED: dict[str, str] = {}
+"""Findings of the audit that do not concern Rotor: their ids, each with the reason."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 RUN_SECONDS = 60
@@ -57,6 +61,7 @@ def main() -> int:
     demo_options = jobs.add_parser("demo", help="run one workflow on a real server and show its steps live")
     demo_options.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
     jobs.add_parser("test", help="run every check")
+    jobs.add_parser("audit", help="ask what is publicly known against the locked dependencies")
     options = parser.parse_args()
     if sys.version_info < (3, 11):
         print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
@@ -65,6 +70,8 @@ def main() -> int:
         set_up()
         if options.job == "demo":
             return demo(keep=options.keep)
+        if options.job == "audit":
+            return 0 if Audit(LOCK).tell() == "ok" else 1
         set_up_browser()
         return test()
     except subprocess.CalledProcessError as error:
@@ -113,17 +120,56 @@ def set_up_browser() -> None:
 
 def test() -> int:
     """Run every check, also after one failed, and print how each went."""
+    audit = Audit(LOCK)
     results = []
     for check in CHECKS:
         print(f"\n=== {check}", flush=True)
         program, *arguments = check.split()
         began = time.monotonic()
         code = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False).returncode
-        results.append((check, code, time.monotonic() - began))
+        results.append((check, "ok" if code == 0 else "FAILED", time.monotonic() - began))
+    began = time.monotonic()
+    print(f"\n=== {AUDIT}", flush=True)
+    results.append((AUDIT, audit.tell(), time.monotonic() - began))
     print("\n=== summary")
-    for check, code, seconds in results:
-        print(f"{'ok    ' if code == 0 else 'FAILED'}  {check:<63} {seconds:6.1f} s")
-    return 1 if any(code for _, code, _ in results) else 0
+    for check, outcome, seconds in results:
+        print(f"{outcome:<8}  {check:<63} {seconds:6.1f} s")
+    return 1 if any(outcome == "FAILED" for _, outcome, _ in results) else 0
+
+
+class Audit:
+    """What is publicly known against the dependencies of a lock file, asked of OSV while other checks run."""
+
+    def __init__(self, lock: Path, *options: str) -> None:
+        command = [str(BIN / AUDIT), "--requirement", str(lock), "--require-hashes", "--disable-pip", *options]
+        command += ["--vulnerability-service", "osv", "--format", "json", "--progress-spinner", "off"]
+        self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def tell(self) -> str:
+        """Wait for it, print what was found, and return `ok`, `FAILED`, or `NOT DONE` where nobody could be asked."""
+        out, err = self.process.communicate()
+        if not out:
+            last = err.strip().rpartition("\n")[2]
+            if any(words in err for words in ("exceptions.ConnectionError", "Could not connect", "HTTP error")):
+                print(f"NOT AUDITED: the advisory service was not reached, so nobody was asked.\n{last}")
+                return "NOT DONE"
+            print(last)
+            return "FAILED"
+        findings = [line for dependency in json.loads(out)["dependencies"] for line in findings_of(dependency)]
+        print("\n".join(findings) or "Nothing is known against the locked dependencies.")
+        return "FAILED" if findings else "ok"
+
+
+def findings_of(dependency: dict[str, Any]) -> list[str]:
+    """A line for each thing that is known against a dependency and not accepted, or why nothing is known of it."""
+    name = dependency["name"]
+    if "skip_reason" in dependency:
+        return [f"{name} was not audited: {dependency['skip_reason']}"]
+    return [
+        f"{name} {dependency['version']}: {found['id']}, mended in {' or '.join(found['fix_versions']) or 'none yet'}"
+        for found in dependency["vulns"]
+        if not {found["id"], *found["aliases"]} & ACCEPTED.keys()
+    ]
 
 
 # --- the demo

@@ -33,7 +33,7 @@ __all__ = ["parse", "run"]
 ROOT: Final = Path(__file__).parent.parent.parent
 FOREIGN: Final = frozenset(
     {"git", "cd", "source", "pg_dump", "pg_restore", "uvicorn", "flask", "createdb", "psql"}
-    | {"podman", "kubectl", "systemctl", "install", "cp", "mkdir", "pip-audit"}
+    | {"podman", "kubectl", "systemctl", "install", "cp", "mkdir", "pip-audit", "uv"}
 )
 STAY: Final = frozenset({"dev", "server", "worker", "sync"})
 """Commands that go on until they are stopped, or call an app that is not there."""
