@@ -214,3 +214,9 @@ def test_an_error_whose_text_cannot_be_made_is_still_told() -> None:
             raise KeyError
 
     assert "KeyError" in error_of(SilentError()).message
+
+
+@pytest.mark.parametrize("text", [b'{"\x80":1}', b'{"lines":' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
+def test_what_is_no_text_or_nests_too_deep_is_no_value_of_any_type(text: bytes) -> None:
+    with pytest.raises(SerializationError):
+        decode_value(Raw(text), dict[str, int])

@@ -119,7 +119,7 @@ class _Plain:
     def decode(self, raw: Raw) -> Any:
         try:
             return self._decoder.decode(raw)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise SerializationError(str(error)) from None
 
 

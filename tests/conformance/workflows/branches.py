@@ -60,7 +60,7 @@ async def group(ctx: Context[KeyData]) -> Any:
 async def wait(ctx: Context[KeyData]) -> Any:
     """The first of three wins; the others are waited for after it."""
     tasks = [
-        asyncio.create_task(branch(ctx, "slow", "200ms"), name="slow"),
+        asyncio.create_task(branch(ctx, "slow", "300ms"), name="slow"),
         asyncio.create_task(branch(ctx, "quick"), name="quick"),
         asyncio.create_task(ctx.step.sleep("longest", "400ms"), name="longest"),
     ]
