@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.crashes.faults import APP_DIES, SERVERS_DIE, WORKER_DIES
+from tests.crashes.launch import SETTINGS, resolve
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "rotor"
 QUERIES = SOURCE / "store" / "queries"
@@ -131,3 +134,9 @@ def test_every_limit_is_enforced_somewhere() -> None:
 def test_every_folder_of_tests_is_a_package_so_that_files_may_share_a_name() -> None:
     folders = {path.parent for path in files(ROOT / "tests", "test_*.py")}
     assert {shown(folder) for folder in folders if not (folder / "__init__.py").exists()} == set()
+
+
+def test_what_the_crash_tests_set_and_strike_exists() -> None:
+    points = [*SERVERS_DIE[0], *SERVERS_DIE[1], *WORKER_DIES, *APP_DIES]
+    for place in [*SETTINGS, *(point.split()[0] for point in points)]:
+        resolve(place)

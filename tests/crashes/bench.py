@@ -216,12 +216,13 @@ async def until(
     condition: Callable[[], Awaitable[bool]],
     *,
     within_seconds: float = 20,
+    every_seconds: float = 0.02,
     what: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     deadline = time.monotonic() + within_seconds
     while not await condition():
         assert time.monotonic() < deadline, await what() if what is not None else "it did not come to it"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_seconds)
 
 
 def _is_ready(url: str) -> bool:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from itertools import product
 from typing import Final, TypeAlias
 
-__all__ = ["CUT_OFF", "FROZEN", "LINKS", "LINK_FAULTS", "NO_CONNECTION", "PROMISED", "Fault"]
+__all__ = [
+    "APP_DIES",
+    "CUT_OFF",
+    "FROZEN",
+    "LINKS",
+    "LINK_FAULTS",
+    "NO_CONNECTION",
+    "PROMISED",
+    "SERVERS_DIE",
+    "WORKER_DIES",
+    "Fault",
+]
 
 Fault: TypeAlias = tuple[str, str]
 """Whom it strikes, and how."""
@@ -28,3 +39,34 @@ PROMISED: Final[frozenset[Fault]] = frozenset(
     ]
 )
 """A campaign in which one of them was never injected has failed."""
+
+SERVERS_DIE: Final = (
+    (
+        "rotor.store.committer:Committer._write before 9 KILL",
+        "rotor.store.intake:Intake._write after 5 KILL",
+        "rotor.services.dispatcher:claim_invocations after 5 KILL",
+        "rotor.services.matcher:look_at_events before 4 KILL",
+        "rotor.store.signals:complete before 1 KILL",
+    ),
+    (
+        "rotor.store.committer:Committer._write after 9 KILL",
+        "rotor.store.committer:write after 9 KILL",
+        "rotor.services.dispatcher:claim_runs after 5 KILL",
+        "rotor.services.matcher:look_at_waits before 2 KILL",
+        "rotor.store.cancellation:cancel after 1 KILL",
+    ),
+)
+"""Where each of the two servers kills itself, one point after the other (`tests.crashes.launch`)."""
+# Fewer than LOSSES: a run may be there each time.
+WORKER_DIES: Final = (
+    "rotor.sdk.bodies:Bodies._report before 4 KILL",
+    "rotor.sdk.session:Session._committed before 4 KILL",
+    "rotor.sdk.session:Session._set_parked before 2 KILL",
+    "rotor.sdk.held_runs:HeldRuns._begin after 4 KILL",
+)
+APP_DIES: Final = (
+    "rotor.sdk.bodies:Bodies._report before 4 KILL",
+    "rotor.sdk.serve.checkpoints:Checkpoints._post before 4 KILL",
+    "rotor.sdk.serve.checkpoints:Checkpoints._post after 4 KILL",
+    "rotor.sdk.serve.invocation:HeldRun.go after 4 KILL",
+)

@@ -34,7 +34,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "rotor.sdk.serve.checkpoints:TIMEOUT_SECONDS": 2.0,
     "rotor.sdk.serve.checkpoints:AWAY_SECONDS": 4.0,
 }
-"""All that waits waits in proportion to a lease, so that a test need not wait for the usual one."""
+"""All that waits waits in proportion to a lease, so that a test need not wait for the usual one. Set in
+this order, each before whoever imports it by name."""
 
 
 def resolve(place: str) -> tuple[Any, str]:

@@ -14,41 +14,20 @@ import pytest
 import pytest_asyncio
 
 from tests.crashes.campaign import Load, missing, strike_at_random
-from tests.crashes.faults import CUT_OFF, FROZEN, LINK_FAULTS, LINKS, PROMISED
+from tests.crashes.faults import (
+    APP_DIES,
+    CUT_OFF,
+    FROZEN,
+    LINK_FAULTS,
+    LINKS,
+    PROMISED,
+    SERVERS_DIE,
+    WORKER_DIES,
+)
 from tests.crashes.lab import Lab, open_lab
 from tests.crashes.verdict import judge
 
 pytestmark = [pytest.mark.timeout(200), pytest.mark.asyncio(loop_scope="module")]
-
-SERVERS_DIE = (
-    (
-        "rotor.store.committer:Committer._write before 9 KILL",
-        "rotor.store.intake:Intake._write after 5 KILL",
-        "rotor.services.dispatcher:claim_invocations after 5 KILL",
-        "rotor.services.matcher:look_at_events before 4 KILL",
-        "rotor.store.signals:complete before 1 KILL",
-    ),
-    (
-        "rotor.store.committer:Committer._write after 9 KILL",
-        "rotor.store.committer:write after 9 KILL",
-        "rotor.services.dispatcher:claim_runs after 5 KILL",
-        "rotor.services.matcher:look_at_waits before 2 KILL",
-        "rotor.store.cancellation:cancel after 1 KILL",
-    ),
-)
-# Fewer than LOSSES: a run may be there each time.
-WORKER_DIES = (
-    "rotor.sdk.bodies:Bodies._report before 4 KILL",
-    "rotor.sdk.session:Session._committed before 4 KILL",
-    "rotor.sdk.session:Session._set_parked before 2 KILL",
-    "rotor.sdk.held_runs:HeldRuns._begin after 4 KILL",
-)
-APP_DIES = (
-    "rotor.sdk.bodies:Bodies._report before 4 KILL",
-    "rotor.sdk.serve.checkpoints:Checkpoints._post before 4 KILL",
-    "rotor.sdk.serve.checkpoints:Checkpoints._post after 4 KILL",
-    "rotor.sdk.serve.invocation:HeldRun.go after 4 KILL",
-)
 
 
 async def die_at_named_points(lab: Lab) -> None:

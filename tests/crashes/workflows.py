@@ -87,9 +87,9 @@ async def parking(ctx: Context[dict[str, Any]]) -> list[Any]:
     """It waits for an event, a signal and a while, with a step around each."""
     key = ctx.event.data["key"]
     await ctx.step.run("one", note, key, "one")
-    event = await ctx.step.wait_for_event("event", event="news", match={"data.key": key}, timeout="5m")
+    event = await ctx.step.wait_for_event("event", event="news", match={"data.key": key}, timeout="6h")
     await ctx.step.run("two", note, key, "two")
-    data = await ctx.step.wait_for_signal("signal", signal=f"signal-{key}", timeout="5m")
+    data = await ctx.step.wait_for_signal("signal", signal=f"signal-{key}", timeout="6h")
     await ctx.step.run("three", note, key, "three")
     await ctx.step.sleep("nap", 0.2)
     await ctx.step.run("four", note, key, "four")

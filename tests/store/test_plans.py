@@ -51,6 +51,21 @@ async def test_no_statement_reads_a_large_table_from_end_to_end(fresh_database: 
     assert {name: reads for name, reads in found.items() if reads and name not in READS_ALL} == {}
 
 
+def scanned(node: dict[str, Any]) -> Iterator[str]:
+    """The common table expressions that are read row by row."""
+    if node["Node Type"] == "CTE Scan":
+        yield node["CTE Name"]
+    for below in node.get("Plans", ()):
+        yield from scanned(below)
+
+
+async def test_the_doctor_finds_runs_by_their_keys(fresh_database: Database) -> None:
+    """A list of runs has no index: joined to another large table it may be read once for each row of that one."""
+    found = await plan(fresh_database, QUERIES.joinpath("check_invariants.sql").read_text(encoding="utf-8"))
+
+    assert set(scanned(found)) == {"overdue"}
+
+
 async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(fresh_database: Database) -> None:
     joined = """
         SELECT steps.run_id, steps.event_id FROM steps

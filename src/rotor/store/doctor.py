@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rotor.store.database import Database
+from rotor.store.statements import statement
 
 __all__ = ["Finding", "check"]
+
+WITHIN_SECONDS = 3600
+"""It reads everything, which takes its time where there is much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +24,6 @@ class Finding:
 
 async def check(database: Database) -> list[Finding]:
     """Everything that is wrong; nothing where all is well. Reads only, in one snapshot."""
-    return [Finding(row["kind"], row["subject"], row["message"]) for row in await database.fetch("check_invariants")]
+    async with database.connection() as connection:
+        rows = await connection.raw.fetch(statement("check_invariants"), timeout=WITHIN_SECONDS)
+    return [Finding(row["kind"], row["subject"], row["message"]) for row in rows]

@@ -1,6 +1,7 @@
 -- `rotor doctor`: what must never be. Every open run has exactly one reason to move (a due time, a lease, or parked steps);
 -- every wait has its open run and its parked step; nothing that is due is left lying for a minute. Full scans, read only.
-WITH open_runs AS (
+-- Runs are found by their keys (NOT MATERIALIZED), so that no table is read once for each row of another, whatever is known of them.
+WITH open_runs AS NOT MATERIALIZED (
     SELECT * FROM runs WHERE ended_at IS NULL
 ), overdue AS (
     SELECT rotor_now() - interval '1 minute' AS since
