@@ -2,7 +2,8 @@
 
     FAULTS="rotor.store.committer:Committer._write after 3 KILL" python -m tests.crashes.launch rotor.cli server
 
-sends the process SIGKILL at the end of the third call of that function. So the product itself has no code for tests.
+sends the process SIGKILL at the end of the third call of that function. `SETTINGS`, a JSON object, sets others than the
+leases. So the product itself has no code for tests.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 import os
 import runpy
 import signal
@@ -84,6 +86,8 @@ def struck(function: Callable[..., Any], when: str, number: int, deadly: signal.
 
 if __name__ == "__main__":
     for setting, value in SETTINGS.items():
+        setattr(*resolve(setting), value)
+    for setting, value in json.loads(os.environ.get("SETTINGS", "{}")).items():
         setattr(*resolve(setting), value)
     for one in filter(None, os.environ.get("FAULTS", "").split(";")):
         plant(one)
