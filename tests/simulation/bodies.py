@@ -336,12 +336,13 @@ class ModelSession:
     @property
     def _lost(self) -> list[Call]:
         """What was given up before, where nothing else is waited for."""
-        calls = [self.pending[key] for key in sorted(self.pending)]
-        return calls if all(call.stage == "lost" for call in calls) else []
+        if not all(call.stage == "lost" for call in self.pending.values()):
+            return []
+        return [self.pending[key] for key in sorted(self.pending)]
 
     def _join(self) -> None:
         """Forks whose branches are through go on."""
-        joined = True
+        joined = bool(self._forks)
         while joined:
             joined = False
             for task in list(self._forks):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 from uuid_utils import UUID
 
-from rotor.engine.arrivals import Arrival, Cancelled, FromHolder, HolderLost, run_of
+from rotor.engine.arrivals import Arrival, Cancelled, FromHolder, HolderLost
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import Emit, PutWait, StartChild
 from rotor.engine.matching import Candidate
@@ -48,19 +48,12 @@ def require(holds: object, what: str, *about: object) -> None:
 class Before:
     """What stood before a commit."""
 
-    __slots__ = ("runs", "steps", "waits")
+    __slots__ = ("runs", "waits")
 
-    def __init__(self, records: Records, run_ids: set[UUID]) -> None:
-        self.runs: dict[UUID, Run] = {run_id: records.runs[run_id].run for run_id in run_ids}
-        self.steps = {
-            run_id: {
-                key: (row.op, row.status, row.output, row.error, row.group)
-                for key, row in records.steps[run_id].items()
-            }
-            for run_id in run_ids
-        }
+    def __init__(self, records: Records, runs: dict[UUID, Run]) -> None:
+        self.runs = runs.copy()
         self.waits: dict[StepKey, WaitRow] = {
-            key: wait for run_id in run_ids for key, wait in records.waits.get(run_id, {}).items()
+            key: wait for run_id in runs for key, wait in records.waits.get(run_id, {}).items()
         }
 
 
@@ -132,12 +125,8 @@ class Oracle:
 
     # --- commits
 
-    def before(self, arrivals: Sequence[Arrival]) -> Before:
-        run_ids = {run_of(arrival) for arrival in arrivals} & self._records.runs.keys()
-        parents = {
-            run.parent.run_id for run_id in run_ids if (run := self._records.runs[run_id].run).parent is not None
-        }
-        return Before(self._records, run_ids | parents)
+    def before(self, runs: dict[UUID, Run]) -> Before:
+        return Before(self._records, runs)
 
     def decided(self, arrivals: Sequence[Arrival], outcome: Outcome, before: Before) -> None:
         """Check a decision against what stood before it."""
@@ -171,8 +160,8 @@ class Oracle:
             require(speaks, "a holder that has come back writes by an earlier connection", run.id)
 
     def _give_up(self, run_id: UUID) -> None:
-        for row in self._records.runs.values():
-            if row.run.parent is not None and row.run.parent.run_id == run_id and not row.run.ended:
+        for row in self._records.open.values():
+            if row.run.parent is not None and row.run.parent.run_id == run_id:
                 self._given_up.setdefault(row.run.id, self._records.now)
 
     def _check_change(self, was: Run, run: Run, arrivals: Sequence[Arrival]) -> None:
@@ -198,8 +187,8 @@ class Oracle:
             execution = self._executions.get(json.decode(Raw(put.output))["by"])
             require(execution is not None and execution.key == put.key, "a result that no body returned", put.key)
             assert execution is not None
-            was = before.steps[run.id].get(put.key)
-            if was is None or was[1] not in STEP_ENDED:
+            row = self._records.steps[run.id].get(put.key)
+            if row is None or not row.ended:
                 require(execution.lease_id == run.lease_id, "who lost its lease writes a result", put.key)
         elif put.op == "run" and put.status == "running":
             require(run.lease_id is not None, "a step of a run begins that nobody holds", put.key)
@@ -215,15 +204,16 @@ class Oracle:
         records = self._records
         for run_id in before.runs:
             self._check_reason(records.runs[run_id])
-        for run_id, was in before.steps.items():
-            for key, row in records.steps[run_id].items():
-                earlier = was.get(key)
-                if earlier is None:
-                    self._check_settled(key, row, before, None)
-                elif earlier != (row.op, row.status, row.output, row.error, row.group):
-                    require(earlier[1] not in STEP_ENDED, "a step that has ended changes", key, earlier[1], row.status)
-                    require(row.status in STEP_CHANGES[earlier[1]], "no such change of a step", key, earlier[1], row)
-                    self._check_settled(key, row, before, earlier[1])
+        for key, was in records.written.items():
+            row = records.steps[key.run_id][key]
+            still_waits = row.ended and key in records.waits.get(key.run_id, ())
+            require(not still_waits, "a step that has ended still waits", key, row.status)
+            if was is None:
+                self._check_settled(key, row, before, None)
+            elif was != row.fixed:
+                require(was[1] not in STEP_ENDED, "a step that has ended changes", key, was[1], row.status)
+                require(row.status in STEP_CHANGES[was[1]], "no such change of a step", key, was[1], row)
+                self._check_settled(key, row, before, was[1])
 
     def _check_reason(self, row: RunRow) -> None:
         """An open run has exactly one reason to move."""
@@ -345,7 +335,7 @@ class Oracle:
                 right = run.status == "failed" and _name(row.error) == last.error.name
             case _:
                 right = False
-        require(right, "not the right end", run.id, run.status, row.output, row.error, last, self._dump(run.id))
+        require(right, "not the right end", f"run {run.id.int:x} of {run.function_id}", self._comparison(row, last))
         tries = self._failures(run)
         require(run.attempt in tries, "tries are used up by other than the author", run.id, run.attempt, tries)
 
@@ -360,14 +350,33 @@ class Oracle:
 
     def _again(self, row: RunRow) -> RunMessage | None:
         """What a body that goes through the whole record ends with, by whichever version of the code fits."""
-        ends = [self._end(row, version) for version in (0, 1)]
-        for last in ends:
+        old, new = self._program[row.run.function_id].versions
+        ends: list[RunMessage | None] = []
+        for version in (0,) if old == new else (0, 1):
+            last = self._end(row, version)
             if isinstance(last, RunCompleted) and row.output == bytes(last.output):
                 return last
+            ends.append(last)
         return next((last for last in ends if isinstance(last, RunFailed)), ends[0])
 
-    def _dump(self, run_id: UUID) -> str:
-        return "\n".join(f"{memo}" for memo in self._records.memos(run_id))
+    def _comparison(self, row: RunRow, last: RunMessage | None) -> str:
+        match last:
+            case RunCompleted():
+                again = f"completes with {bytes(last.output).decode()}"
+            case RunFailed():
+                again = f"fails with {last.error.name}"
+            case None:
+                again = "does not come to an end"
+            case _:
+                again = f"asks for something that is not recorded: {last}"
+        ended = f"{row.run.status} with {(row.output or row.error or b'').decode()}"
+        lines = ["", f"the run is {ended}", f"its body, again from the record, {again}", "the record, by commit:"]
+        lines += [
+            f"  {memo.group:4} {memo.id}[{memo.index}] {memo.op} {memo.status} "
+            f"{memo.error.name if memo.error else bytes(memo.output).decode()}"
+            for memo in self._records.memos(row.run.id)
+        ]
+        return "\n".join(lines)
 
     def _end(self, row: RunRow, version: int) -> RunMessage | None:
         run = row.run

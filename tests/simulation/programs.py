@@ -28,8 +28,8 @@ __all__ = [
     "Signal",
     "Sleep",
     "Wait",
+    "describe",
     "draw_program",
-    "size",
     "smaller_programs",
 ]
 
@@ -194,13 +194,30 @@ def _change(random: Random, body: Body, children: tuple[str, ...]) -> Body:
     return tuple(changed)
 
 
-def size(program: Program) -> int:
-    """How many operations a program has."""
-    return sum(_size(body) for function in program.values() for body in function.versions)
+def describe(body: Body) -> str:
+    """A body in a line: `all(a; sleep1 30 s | first(...))`."""
+    return "; ".join(map(_describe, body)) or "nothing"
 
 
-def _size(body: Body) -> int:
-    return sum(1 + (sum(map(_size, op.branches)) if isinstance(op, All | First) else 0) for op in body)
+def _describe(op: Op) -> str:  # noqa: PLR0911  (one for each kind)
+    match op:
+        case Run(id=id):
+            return f"run {id}"
+        case Sleep():
+            return f"sleep {op.id} {op.seconds:g} s"
+        case Wait():
+            value = "" if op.wants is None else f" with k={op.wants}"
+            return f"wait {op.id} for {op.event}{value}, {op.seconds:g} s"
+        case Signal():
+            return f"signal {op.id}: {op.signal}, {op.seconds:g} s"
+        case Invoke():
+            return f"invoke {op.id}: {op.function}, {op.seconds:g} s"
+        case Send():
+            return f"send {op.id}: {op.event} with k={op.value}"
+        case Fail(times=times):
+            return f"raise {times} times"
+        case All(branches=branches) | First(branches=branches):
+            return f"{type(op).__name__.lower()}({' | '.join(map(describe, branches))})"
 
 
 def smaller_programs(program: Program) -> list[Program]:

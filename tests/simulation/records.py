@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import TypeAlias
 
 import msgspec
 from uuid_utils import UUID
@@ -60,7 +61,7 @@ from rotor.protocol.messages import (
 )
 from tests.simulation.programs import FUNCTIONS
 
-__all__ = ["BEGINNING", "EventRow", "Records", "RunRow", "SignalRow", "StepRow", "WaitRow"]
+__all__ = ["BEGINNING", "EventRow", "Records", "RunRow", "SignalRow", "StepRow", "WaitRow", "Written"]
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 ENDING = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
@@ -98,6 +99,15 @@ class StepRow:
     @property
     def ended(self) -> bool:
         return self.status in STEP_ENDED
+
+    @property
+    def fixed(self) -> Written:
+        """What no later write of a step that has ended may change."""
+        return self.op, self.status, self.output, self.error, self.group
+
+
+Written: TypeAlias = tuple[StepOp, StepStatus, bytes | None, bytes | None, int] | None
+"""A step as it stood before a transaction, or None where it is new."""
 
 
 @dataclass(slots=True)
@@ -143,10 +153,14 @@ class Records:
     random: Random
     now: float = 0.0
     runs: dict[UUID, RunRow] = field(default_factory=dict)
+    open: dict[UUID, RunRow] = field(default_factory=dict)
+    """Those of them that have not ended."""
     steps: dict[UUID, dict[StepKey, StepRow]] = field(default_factory=dict)
     """By run."""
     waits: dict[UUID, dict[StepKey, WaitRow]] = field(default_factory=dict)
     """By run; an empty one is not kept."""
+    written: dict[StepKey, Written] = field(default_factory=dict)
+    """The steps that the last transaction wrote, each as it was before, or None."""
     signals: dict[str, SignalRow] = field(default_factory=dict)
     events: dict[str, EventRow] = field(default_factory=dict)
     """In the order in which they took effect."""
@@ -171,7 +185,7 @@ class Records:
     def start(self, function_id: str, run_id: UUID, parent: StepKey | None = None, depth: int = 0) -> None:
         event = Event(id=f"start-{run_id}", name="start", data=NULL, ts=self.at(self.now))
         run = Run(run_id, 1, function_id, "queued", self.at(self.now), parent=parent, depth=depth)
-        self.runs[run_id] = RunRow(run, event, self.now)
+        self.runs[run_id] = self.open[run_id] = RunRow(run, event, self.now)
         self.steps[run_id] = {}
 
     def accept(self, event_id: str, name: str, data: bytes) -> None:
@@ -254,8 +268,8 @@ class Records:
 
     # --- one transaction
 
-    def decide(self, arrivals: Sequence[Arrival], resumable: frozenset[UUID], room: Counter[UUID]) -> Outcome:
-        """Lock, read and decide."""
+    def lock(self, arrivals: Sequence[Arrival]) -> dict[UUID, Run]:
+        """The runs that arrivals are about, and the parents of those that may end."""
         runs: dict[UUID, Run] = {}
         for arrival in arrivals:
             row = self.runs.get(run_of(arrival))
@@ -263,6 +277,12 @@ class Records:
                 runs[row.run.id] = self._locked(row)
                 if row.run.parent is not None and _may_end(arrival):
                     runs[row.run.parent.run_id] = self._locked(self.runs[row.run.parent.run_id])
+        return runs
+
+    def decide(
+        self, runs: dict[UUID, Run], arrivals: Sequence[Arrival], resumable: frozenset[UUID], room: Counter[UUID]
+    ) -> Outcome:
+        """Read and decide."""
         known = msgspec.structs.replace(self._known(runs, arrivals), resumable=resumable, room=room)
         return batch.decide_batch(runs, known, arrivals, self.random.random)
 
@@ -300,6 +320,7 @@ class Records:
     def write(self, outcome: Outcome) -> int:
         """Write what was decided; return the number of the commit that settled steps."""
         group = 0
+        self.written.clear()
         if outcome.steps:
             self.group += 1
             group = self.group
@@ -322,6 +343,7 @@ class Records:
     def _put_step(self, put: PutStep, group: int, position: int) -> None:
         steps = self.steps[put.key.run_id]
         row = steps.get(put.key)
+        self.written.setdefault(put.key, row and row.fixed)
         if row is None:
             steps[put.key] = StepRow(
                 put.op,
@@ -409,6 +431,7 @@ class Records:
         row.run = msgspec.structs.replace(run, due_seconds=None, kept_by=None, output=None, error=None)
         if run.ended:
             row.ended_at = self.now
+            del self.open[run.id]
             self._close_steps(run.id)
 
     def _close_steps(self, run_id: UUID) -> None:
@@ -416,8 +439,9 @@ class Records:
         for signal_id, row in list(self.signals.items()):
             if row.waiter is not None and row.waiter.run_id == run_id and not row.delivered:
                 self._free(signal_id, row)
-        for step in self.steps[run_id].values():
+        for key, step in self.steps[run_id].items():
             if not step.ended:
+                self.written.setdefault(key, step.fixed)
                 self.group += 1
                 step.status, step.group = "cancelled", self.group
 

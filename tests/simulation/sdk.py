@@ -279,7 +279,9 @@ def run_case(case: Case) -> World:
         loop.settle()
         return end
 
-    world = World(case.program, case.seed, hold=lambda worker: SdkHeld(worker, loop, threads), replay=replay)
+    world = World(
+        case.program, case.seed, hold=lambda worker: SdkHeld(worker, loop, threads), replay=replay, trace=case.trace
+    )
     world.settle, world.sleep, world.patience = loop.settle, loop.sleep, 6
     try:
         for action in case.schedule:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests import campaign
 from tests.simulation import sdk
-from tests.simulation.campaign import Case, Totals, draw_case, run_case, run_seeds, shrink
+from tests.simulation.campaign import Case, Totals, draw_case, explain, run_case, run_seeds, shrink
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.oracle import ViolationError
 from tests.simulation.programs import draw_program
@@ -22,13 +25,14 @@ from tests.simulation.world import ACTIONS, FAULTS, World
 
 ENGINE_PROGRAMS = 300
 SDK_PROGRAMS = 60
-SEEDS_MAX = 600
+SEEDS_MAX = 200
 """How many a fault of the engine may survive."""
 
 
 def count(totals: Totals) -> None:
     campaign.count("simulated programs", totals.programs)
     campaign.count("simulated runs", totals.runs)
+    campaign.count("simulated messages, events and timers", totals.arrivals)
     campaign.count("simulated faults injected", totals.faults)
     campaign.count("simulated re-executions, each explained by a fault", totals.repeated)
     campaign.count("violations", 0)
@@ -71,25 +75,46 @@ def test_a_campaign_without_faults_fails() -> None:
         run_seeds(1, count=0)
 
 
+NAMES = st.sampled_from([name for name, weight in (ACTIONS | FAULTS).items() for _ in range(weight)])
+PICKS = st.integers(0, 2**12 - 1)
+
+
 class Deployment(RuleBasedStateMachine):
     """The same world, moved by hypothesis, which knows how to make a failure small."""
 
     @initialize(seed=st.integers(0, 2**16))
     def draw(self, seed: int) -> None:
-        self.world = World(draw_program(Random(seed)), seed)
-        self.world.perform(("start", 0))
+        self.case = Case(seed, draw_program(Random(seed)), [])
+        self.happened: list[str] = []
+        self.world = World(self.case.program, seed, trace=self.happened.append)
+        self.act("start", 0)
 
-    @rule(name=st.sampled_from([*ACTIONS, *FAULTS]), pick=st.integers(0, 2**12 - 1))
+    @rule(name=NAMES, pick=PICKS)
     def act(self, name: str, pick: int) -> None:
-        self.world.perform((name, pick))
+        self.case = replace(self.case, schedule=[*self.case.schedule, (name, pick)])
+        with self.explained():
+            self.world.perform((name, pick))
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
-            self.world.heal()
-            self.world.oracle.judge()
+            with self.explained():
+                self.world.heal()
+                self.world.oracle.judge()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            error.add_note(explain(self.case, self.happened))
+            raise
 
 
 TestDeployment = Deployment.TestCase
 TestDeployment.settings = settings(
-    max_examples=25, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=set(Phase) - {Phase.explain},  # which takes minutes, and tells less than what happened
 )

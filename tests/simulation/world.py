@@ -27,8 +27,7 @@ from rotor.engine.arrivals import (
 )
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import CancelChildren, CancelRun
-from rotor.engine.run import StepKey
-from rotor.engine.states import STEP_ENDED
+from rotor.engine.run import Run, StepKey
 from rotor.engine.telling import Groups, messages_of
 from rotor.protocol import messages
 from rotor.protocol.messages import (
@@ -40,13 +39,15 @@ from rotor.protocol.messages import (
     RunReleased,
     Settled,
     StartRun,
+    StepDone,
+    StepFailed,
     StepStarted,
 )
 from rotor.sdk.session import FINAL_MESSAGES
 from tests.simulation.bodies import Call, Crew, ModelSession, encode
 from tests.simulation.oracle import Oracle, Replay, ViolationError
 from tests.simulation.programs import ONCE, Program
-from tests.simulation.records import Records, RunRow
+from tests.simulation.records import Records, RunRow, WaitRow
 
 __all__ = ["ACTIONS", "FAULTS", "Action", "World", "is_served"]
 
@@ -59,6 +60,10 @@ SERVERS: Final = 2
 LOSSES_MAX: Final = limits.LOSSES - 1
 """A run whose holder dies more often in a row ends as failed, as it should; here none is to blame."""
 ROUNDS_MAX: Final = 3_000
+BATCH_MAX: Final = 8
+"""How much one action does at most: frames heard, messages sent, arrivals committed together, runs claimed."""
+COUNT_MAX: Final = 100
+"""How much is done at a time once no more faults come."""
 LOOK_BACK_MAX: Final = 64
 SETTLEMENTS: Final = (DeadlineReached, SignalArrived, EventArrived, HolderLost, Cancelled)
 
@@ -269,14 +274,27 @@ class Invocation(Crew):
     def is_final(self) -> bool:
         return any(isinstance(message, FINAL_MESSAGES) for message in self.outgoing)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is an answer to read, or something to post."""
+        ended = self.session.state == "ended"
+        return bool(self.answers or ended or (not self.in_flight and (self.outgoing or self.posted)))
+
 
 class World:
     """One simulated deployment and what happens in it."""
 
     def __init__(
-        self, program: Program, seed: int, *, hold: Callable[[Worker], Any] = ModelHeld, replay: Replay | None = None
+        self,
+        program: Program,
+        seed: int,
+        *,
+        hold: Callable[[Worker], Any] = ModelHeld,
+        replay: Replay | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
         self.program = program
+        self._trace = trace
         self.hold = hold
         self.random = Random(seed)
         self.records = Records(self.random)
@@ -289,11 +307,15 @@ class World:
         self.bodies: list[Execution] = []
         """Those that run."""
         self.executions = 0
+        self.commits = 0
+        self.arrivals = 0
+        """Messages, timers and events that were decided on."""
         self.losses = 0
         self.faults = 0
         self.duplicates: deque[tuple[Arrival, None, None]] = deque(maxlen=20)
         self.settled: deque[tuple[Arrival, None, None]] = deque(maxlen=20)
         self.clients = 0
+        self._rounds = 0
         self.settle: Callable[[], None] = lambda: None
         """Lets whatever runs in the holders come to rest."""
         self.sleep: Callable[[float], None] = lambda seconds: None
@@ -316,74 +338,62 @@ class World:
 
     def perform(self, action: Action) -> None:
         name, pick = action
+        if self._trace and name != "go":
+            self._trace(f"[{name} {pick}]")
         self._actions[name](pick)
         self.settle()
 
     def heal(self) -> None:
         """No more faults, and no more from outside: everything that is open comes to its end."""
         self.oracle.healing_since = self.records.now
-        rounds = 0
-        while any(not row.run.ended for row in self.records.runs.values()):
-            rounds += 1
-            if rounds > ROUNDS_MAX:
-                raise ViolationError(f"runs go on without end: {self._open()}")
-            if not self._go_round() and not self._doze() and not self._skip():
+        while self.records.open:
+            if not self._go_on() and not self._doze() and not self._skip():
                 raise ViolationError(f"nothing will ever move these runs: {self._open()}")
-        self._go_round()
-        self._go_round()
+        self._go_on()
 
     def _doze(self) -> bool:
         """Let the clocks of the holders go on for a while; whether that moves anything."""
         for _ in range(self.patience):
             self.sleep(2.0)
-            if self._go_round():
+            if self._go_on():
                 return True
         return False
 
     def _open(self) -> list[str]:
-        return [f"{row.run.id.int} {row.run.status}" for row in self.records.runs.values() if not row.run.ended]
+        return [f"{row.run.id.int} {row.run.status}" for row in self.records.open.values()]
 
-    def _go_round(self) -> bool:
-        """Let everyone do once what there is to do; return whether there was anything."""
-        before = self._progress()
+    def _go_on(self) -> bool:
+        """Let everyone do what there is to do; return whether anything came of it."""
+        before = self.records.group, self.executions
+        self._patrol()
+        while moves := self._moves(COUNT_MAX):
+            self._rounds += 1
+            if self._rounds > ROUNDS_MAX:
+                raise ViolationError(f"runs go on without end: {self._open()}")
+            for act, arguments in moves:
+                act(*arguments)
+                self.settle()
+        return before != (self.records.group, self.executions)
+
+    def _patrol(self) -> None:
+        """What is not told of is looked for."""
         for worker in self.workers:
             if worker.server is None:
                 self._connect_to(worker, self.servers[worker.number % SERVERS])
-            while worker.incoming:
-                self._hear(worker)
-        for app in list(self.apps):
-            self._app(app)
-        while self.bodies:
-            self._finish_body(self.bodies[0])
-        for worker in self.workers:
-            while worker.outgoing:
-                self._say(worker)
         for server in self.servers:
             self._notice(server.number)
-            self._dispatch(server)
-            self._serve(server)
-            self._look(server)
-            self._fire(server)
             self._beat(server)
             self._rescue_at(server)
-            self._cancel_children(server)
-            while server.queue:
-                self._commit_at(server, len(server.queue))
         self.settle()
-        return self._progress() != before
-
-    def _progress(self) -> object:
-        """Differs where something has happened."""
-        return self.records.group, self.executions, sum(len(worker.incoming) for worker in self.workers)
 
     def _skip(self) -> bool:
         """Go on to when something is due; whether anything ever is."""
         records = self.records
-        due = [row.due for row in records.runs.values() if row.due is not None]
+        due = [row.due for row in records.open.values() if row.due is not None]
         due += [
             wait.deadline for waits in records.waits.values() for wait in waits.values() if wait.deadline is not None
         ]
-        held = {row.run.lease_id for row in records.runs.values()}
+        held = {row.run.lease_id for row in records.open.values()}
         due += [expires for lease_id, expires in records.leases.items() if lease_id in held]
         later = [seconds for seconds in due if seconds > records.now]
         if not later:
@@ -439,34 +449,72 @@ class World:
     def _jump(self, pick: int) -> None:
         self._skip()
 
+    # --- what goes on by itself
+
+    def _go(self, pick: int) -> None:
+        """One of the parts that have something to do does it. Where none has, time goes on to when one will."""
+        moves = self._moves(1 + pick % BATCH_MAX)
+        if moves:
+            act, arguments = moves[pick // BATCH_MAX % len(moves)]
+            act(*arguments)
+        elif pick % 2:
+            self._skip()
+
+    def _moves(self, count: int) -> list[tuple[Callable[..., None], tuple[Any, ...]]]:
+        """What can be done now, each of it up to `count` times."""
+        moves: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        for worker in self.workers:
+            if worker.incoming:
+                moves.append((self._hear, (worker, count)))
+            if worker.outgoing:
+                moves.append((self._say, (worker, count)))
+        moves += [(self._app, (app,)) for app in self.apps if app.has_work]
+        moves += [(self._finish_body, (body,)) for body in self.bodies]
+        for server in self.servers:
+            if server.queue:
+                moves.append((self._commit_at, (server, count)))
+            if server.children:
+                moves.append((self._cancel_children, (server,)))
+        for_workers, for_apps = self._due()
+        if for_workers:
+            moves += [(self._dispatch, (server, count)) for server in self.servers if self._takers(server)]
+        server = self.servers[self.records.group % SERVERS]
+        if for_apps:
+            moves.append((self._serve, (server, count)))
+        due, owing = [key for key, _ in self._due_waits()], self._owing()
+        if due or owing:
+            on_their_way = {
+                arrival.key
+                for server in self.servers
+                for arrival, *_ in server.queue
+                if isinstance(arrival, DeadlineReached | EventArrived)
+            }
+            if not on_their_way.issuperset(due):
+                moves.append((self._fire, (server,)))
+            if not on_their_way.issuperset(owing):
+                moves.append((self._look, (server,)))
+        return moves
+
     # --- the lines
 
-    def _hear_next(self, pick: int) -> None:
-        worker = self.workers[pick % WORKERS]
-        if worker.incoming:
-            self._hear(worker)
-
-    def _hear(self, worker: Worker) -> None:
-        for message in worker.incoming.popleft():
-            self.oracle.heard(worker, message)
-            worker.held.receive(message)
-        self.rest(worker)
+    def _hear(self, worker: Worker, count: int) -> None:
+        for _ in range(min(count, len(worker.incoming))):
+            for message in worker.incoming.popleft():
+                self.oracle.heard(worker, message)
+                worker.held.receive(message)
+            self.rest(worker)
 
     def rest(self, worker: Worker) -> None:
         """Whatever runs in a worker goes on to where it has to wait."""
         worker.held.rest()
         self.settle()
 
-    def _say_next(self, pick: int) -> None:
-        worker = self.workers[pick % WORKERS]
-        if worker.outgoing:
-            self._say(worker)
-
-    def _say(self, worker: Worker) -> None:
-        message = worker.outgoing.popleft()
-        if worker.server is not None and worker.lease_id is not None:
-            arrival = self._arrival(worker.lease_id, message, connection=worker.connection)
-            worker.server.queue.append((arrival, None, None))
+    def _say(self, worker: Worker, count: int) -> None:
+        for _ in range(min(count, len(worker.outgoing))):
+            message = worker.outgoing.popleft()
+            if worker.server is not None and worker.lease_id is not None:
+                arrival = self._arrival(worker.lease_id, message, connection=worker.connection)
+                worker.server.queue.append((arrival, None, None))
 
     def _arrival(
         self,
@@ -479,10 +527,6 @@ class World:
     ) -> FromHolder:
         fresh_id = self.records.fresh_id()
         return FromHolder(UUID(message.run_id), 1, lease_id, message, fresh_id, can_go_on, told, connection)
-
-    def _post_next(self, pick: int) -> None:
-        if self.apps:
-            self._app(self.apps[pick % len(self.apps)])
 
     def _app(self, app: Invocation) -> None:
         """A serve app reads an answer, posts what it has, or responds."""
@@ -527,6 +571,9 @@ class World:
     # --- the bodies of steps
 
     def begin_body(self, execution: Execution) -> None:
+        if self._trace:
+            step = in_short(execution.key)
+            self._trace(f"{self.records.now:g} s, body {execution.number} runs, of {step}, try {execution.attempt}")
         self.oracle.begun(execution)
         self.bodies.append(execution)
 
@@ -553,10 +600,6 @@ class World:
             Execution(self.next_execution(), session, key, call.attempts, lease_id, finish=finish, mention=mention)
         )
 
-    def _finish(self, pick: int) -> None:
-        if self.bodies:
-            self._finish_body(self.bodies[pick % len(self.bodies)])
-
     def _finish_body(self, execution: Execution) -> None:
         self.bodies.remove(execution)
         execution.finish(execution)
@@ -569,11 +612,6 @@ class World:
 
     # --- what servers do
 
-    def _commit(self, pick: int) -> None:
-        server = self.servers[pick % SERVERS]
-        if server.queue:
-            self._commit_at(server, 1 + (pick >> 1) % min(len(server.queue), 8))
-
     def _commit_at(self, server: Server, count: int, *, dies: bool = False) -> None:
         batch = [server.queue.popleft() for _ in range(min(count, len(server.queue)))]
         # What was posted together is committed together.
@@ -582,12 +620,19 @@ class World:
         self.duplicates.extend((arrival, None, None) for arrival, app, _ in batch if app is not None)
         arrivals = [arrival for arrival, _, _ in batch]
         self.settled.extend((arrival, None, None) for arrival in arrivals if is_repeatable(arrival))
-        news = self._missed(server, arrivals)
-        before = self.oracle.before(arrivals)
-        recorded = self._recorded(arrivals)
-        outcome = self.records.decide(arrivals, *self._keepers(server))
+        self.commits += 1
+        self.arrivals += len(arrivals)
+        runs = self.records.lock(arrivals)
+        news = self._missed(server, runs, arrivals)
+        before = self.oracle.before(runs)
+        outcome = self.records.decide(runs, arrivals, *self._keepers(server))
         self.oracle.decided(arrivals, outcome, before)
+        recorded = self._recorded(arrivals, outcome)
         group = self.records.write(outcome)
+        if self._trace:
+            self._trace(f"{self.records.now:g} s, server {server.number}{' (dies)' if dies else ''} commits:")
+            for line in in_words(arrivals, outcome):
+                self._trace(f"    {line}")
         self.oracle.written(outcome, before)
         if not dies:
             self._tell(server, batch, outcome, Groups.of(group, recorded, arrivals), news)
@@ -596,7 +641,7 @@ class World:
     def _keepers(self, server: Server) -> tuple[frozenset[UUID], Counter[UUID]]:
         """Waiting runs that may go on with who keeps their bodies here, and how much room each of these has."""
         runs, room = set(), Counter[UUID]()
-        for row in self.records.runs.values():
+        for row in self.records.open.values():
             lease_id = row.kept_by
             if row.run.status != "waiting" or lease_id is None or not self._is_here(server, lease_id):
                 continue
@@ -612,29 +657,38 @@ class World:
             worker is not None and worker.lease_id == lease_id and worker.seat is server and expires > self.records.now
         )
 
-    def _recorded(self, arrivals: Sequence[Arrival]) -> dict[StepKey, int]:
-        """Of the runs of a batch, the steps that have ended, each with the commit that recorded it."""
-        return {
-            key: row.group
-            for run_id in {run_of(arrival) for arrival in arrivals}
-            for key, row in self.records.steps.get(run_id, {}).items()
-            if row.status in STEP_ENDED
-        }
+    def _recorded(self, arrivals: Sequence[Arrival], outcome: Outcome) -> dict[StepKey, int]:
+        """Of the steps that holders are told of, those that have ended, each with the commit that recorded it."""
+        keys = [
+            StepKey(arrival.run_id, arrival.message.id, arrival.message.index)
+            for arrival in arrivals
+            if isinstance(arrival, FromHolder) and isinstance(arrival.message, StepDone | StepFailed)
+        ]
+        for (_, run_id), notices in outcome.notices.items():
+            keys += [StepKey(run_id, memo.id, memo.index) for memo in notices if isinstance(memo, Memo)]
+        found = {}
+        for key in keys:
+            row = self.records.steps[key.run_id].get(key) if key.run_id in self.records.steps else None
+            if row is not None and row.ended:
+                found[key] = row.group
+        return found
 
-    def _missed(self, server: Server, arrivals: Sequence[Arrival]) -> dict[tuple[UUID, UUID], list[Memo]]:
-        """What another server has settled of runs of this batch that are held here."""
+    def _missed(
+        self, server: Server, runs: dict[UUID, Run], arrivals: Sequence[Arrival]
+    ) -> dict[tuple[UUID, UUID], list[Memo]]:
+        """What another server has settled of those of these runs that are held here."""
+        said = {
+            (arrival.lease_id, arrival.run_id): arrival.told
+            for arrival in arrivals
+            if isinstance(arrival, FromHolder) and arrival.told is not None
+        }
         missed = {}
-        for arrival in arrivals:
-            row = self.records.runs.get(run_of(arrival))
-            if row is None or row.run.lease_id is None:
-                continue
-            told = None
-            if isinstance(arrival, FromHolder) and arrival.lease_id == row.run.lease_id:
-                told = arrival.told
-            if told is None:
-                told = server.told.get(row.run.lease_id, {}).get(row.run.id)
-            if told is not None and told != row.run.settled:
-                missed[row.run.lease_id, row.run.id] = self.records.news(row.run.id, everything=told == -1)
+        for run in runs.values():
+            if run.lease_id is not None:
+                place = run.lease_id, run.id
+                told = said.get(place, server.told.get(run.lease_id, {}).get(run.id))
+                if told not in (None, run.settled):
+                    missed[place] = self.records.news(run.id, everything=told == -1)
         return missed
 
     def _tell(
@@ -677,39 +731,41 @@ class World:
         if worker.hears(server, lease_id):
             worker.incoming.append(list(said))
 
-    def _claim(self, pick: int) -> None:
-        self._dispatch(self.servers[pick % SERVERS], 1)
+    def _due(self) -> tuple[list[RunRow], list[RunRow]]:
+        """Due runs of workers, and of serve apps: the grandchild is served over HTTP, and every third root."""
+        due: tuple[list[RunRow], list[RunRow]] = [], []
+        now = self.records.now
+        for row in self.records.open.values():
+            run = row.run
+            if run.status == "queued" and row.due is not None and row.due <= now and not run.cancelling:
+                due[is_served(run.function_id, run.id)].append(row)
+        return due
 
-    def _due(self, served: bool) -> list[RunRow]:
-        """Due runs; the grandchild is served over HTTP, and every third root."""
+    def _takers(self, server: Server) -> list[UUID]:
+        """The leases of those workers that this server may give runs to."""
         return [
-            row
-            for row in self.records.runs.values()
-            if row.run.status == "queued"
-            and row.due is not None
-            and row.due <= self.records.now
-            and not row.run.cancelling
-            and is_served(row.run.function_id, row.run.id) == served
+            lease_id
+            for lease_id in server.connections
+            if self._is_here(server, lease_id)
+            and not any(is_welcome(arrival, lease_id) for arrival, _, _ in server.queue)
         ]
 
-    def _dispatch(self, server: Server, count: int = 99) -> None:
-        for lease_id, worker in list(server.connections.items()):
-            if server.connections.get(lease_id) is not worker or not self._is_here(server, lease_id):
-                continue
-            if any(is_welcome(arrival, lease_id) for arrival, _, _ in server.queue):
-                continue
-            for row in self._due(False)[:count]:
+    def _dispatch(self, server: Server, count: int) -> None:
+        due, _ = self._due()
+        for lease_id in self._takers(server):
+            for row in due[:count]:
+                self._note_claim(row, f"worker {server.connections[lease_id].number}")
                 keeps = row.run.id in server.kept[lease_id]
                 self._deliver(server, lease_id, [self.records.claim(row, lease_id, keeps=keeps)])
                 self.oracle.claimed(row)
+            del due[:count]
 
-    def _invoke(self, pick: int) -> None:
-        self._serve(self.servers[pick % SERVERS], 1)
-
-    def _serve(self, server: Server, count: int = 99) -> None:
-        for row in self._due(True)[:count]:
+    def _serve(self, server: Server, count: int) -> None:
+        _, due = self._due()
+        for row in due[:count]:
             lease_id = self.records.fresh_id()
             self.records.leases[lease_id] = self.records.now + LEASE
+            self._note_claim(row, "a serve app")
             start = self.records.claim(row, lease_id)
             assert isinstance(start, StartRun)
             self.oracle.claimed(row)
@@ -719,18 +775,26 @@ class World:
             app.session.begin()
             app.session.rest()
 
+    def _note_claim(self, row: RunRow, who: str) -> None:
+        if self._trace:
+            self._trace(f"{self.records.now:g} s, run {row.run.id.int:x} ({row.run.function_id}) goes to {who}")
+
     def _fire_timers(self, pick: int) -> None:
         self._fire(self.servers[pick % SERVERS])
 
     def _fire(self, server: Server) -> None:
-        now, due = self.records.now, []
-        for waits in self.records.waits.values():
-            due += [key for key, wait in waits.items() if wait.deadline is not None and wait.deadline <= now]
-        self._look_for(server, [key for key in due if self._awaits_event(key)], at_once=True)
-        server.queue.extend((DeadlineReached(key), None, None) for key in due)
+        due = self._due_waits()
+        self._look_for(server, [key for key, wait in due if wait.match is not None], at_once=True)
+        server.queue.extend((DeadlineReached(key), None, None) for key, _ in due)
 
-    def _awaits_event(self, key: StepKey) -> bool:
-        return self.records.waits[key.run_id][key].match is not None
+    def _due_waits(self) -> list[tuple[StepKey, WaitRow]]:
+        now = self.records.now
+        return [
+            (key, wait)
+            for waits in self.records.waits.values()
+            for key, wait in waits.items()
+            if wait.deadline is not None and wait.deadline <= now
+        ]
 
     def _match(self, pick: int) -> None:
         self._look(self.servers[pick % SERVERS])
@@ -738,14 +802,20 @@ class World:
     def _look(self, server: Server) -> None:
         """Events look for waits, and waits look back."""
         records = self.records
-        owing = [key for waits in records.waits.values() for key, wait in waits.items() if wait.unlooked]
-        fresh = records.undelivered[:]
-        if fresh:
-            names = {f"event:{records.events[event_id].name}" for event_id in fresh}
-            waits = [key for waits in records.waits.values() for key, wait in waits.items() if wait.topic in names]
-            owing += [key for key in waits if key not in owing]
+        owing, fresh = self._owing(), records.undelivered[:]
         if self._look_for(server, owing):
             records.undelivered = [event_id for event_id in records.undelivered if event_id not in fresh]
+
+    def _owing(self) -> list[StepKey]:
+        """Waits that may have an event to take: it came before them, or has just come."""
+        records = self.records
+        names = {f"event:{records.events[event_id].name}" for event_id in records.undelivered}
+        return [
+            key
+            for waits in records.waits.values()
+            for key, wait in waits.items()
+            if wait.unlooked or wait.topic in names
+        ]
 
     def _look_for(self, server: Server, keys: Sequence[StepKey], *, at_once: bool = False) -> bool:
         """Offer each of these waits the first event that it may take; whether all of it has been written."""
@@ -794,7 +864,7 @@ class World:
         records = self.records
         lost = [
             row.run
-            for row in records.runs.values()
+            for row in records.open.values()
             if row.run.lease_id is not None and records.leases.get(row.run.lease_id, -1.0) <= records.now
         ]
         company = len(lost)
@@ -808,10 +878,8 @@ class World:
 
     def _orphans(self) -> list[UUID]:
         records, orphans = self.records, []
-        for row in records.runs.values():
+        for row in records.open.values():
             run = row.run
-            if run.ended:
-                continue
             if run.cancelling and run.status in ("queued", "waiting"):
                 orphans.append(run.id)
             elif run.parent is not None and not run.cancelling:
@@ -831,8 +899,8 @@ class World:
             if isinstance(effect, CancelRun):
                 server.queue.append((Cancelled(effect.run_id), None, None))
             else:
-                for row in self.records.runs.values():
-                    if row.run.parent is not None and row.run.parent.run_id == effect.run_id and not row.run.ended:
+                for row in self.records.open.values():
+                    if row.run.parent is not None and row.run.parent.run_id == effect.run_id:
                         server.queue.append((Cancelled(row.run.id), None, None))
 
     # --- connections
@@ -855,7 +923,7 @@ class World:
         records.connections[lease_id] = worker.connection = records.connections.get(lease_id, 0) + 1
         worker.lease_id, worker.server, worker.seat = lease_id, server, server
         server.connections[lease_id], server.told[lease_id], server.kept[lease_id] = worker, {}, set()
-        held = {row.run.id for row in records.runs.values() if row.run.lease_id == lease_id}
+        held = {row.run.id for row in records.open.values() if row.run.lease_id == lease_id}
         active = [UUID(run_id) for run_id in worker.held.active]
         for run_id in active:
             if run_id in held:
@@ -920,8 +988,7 @@ class World:
         self.oracle.gone(worker)
         worker.held.release()
         self.settle()
-        while worker.outgoing:
-            self._say(worker)
+        self._say(worker, COUNT_MAX)
         self._restart(worker, pick | 2)
 
     def _kill_app(self, pick: int) -> None:
@@ -1001,6 +1068,27 @@ def is_welcome(arrival: Arrival, lease_id: UUID) -> bool:
     return isinstance(arrival, HolderLost) and arrival.lease_id == lease_id and arrival.connection is not None
 
 
+def in_words(arrivals: Sequence[Arrival], outcome: Outcome) -> list[str]:
+    """What a commit was about, and what it wrote."""
+    lines = []
+    for arrival, acted in zip(arrivals, outcome.acted, strict=True):
+        about = [f"run {run_of(arrival).int:x}"]
+        if isinstance(arrival, FromHolder):
+            message = arrival.message
+            about.append(f"{message.id}[{message.index}]" if isinstance(message, messages.StepMessage) else "")
+            about.append(type(message).__name__)
+        else:
+            about.append(type(arrival).__name__)
+        lines.append(" ".join(filter(None, about)) + ("" if acted else ": nothing to do"))
+    lines += [f"-> {in_short(put.key)}: {put.status}" for put in outcome.steps.values()]
+    lines += [f"-> run {run_id.int:x}: {outcome.runs[run_id].status}" for run_id in outcome.changed]
+    return lines
+
+
+def in_short(key: StepKey) -> str:
+    return f"run {key.run_id.int:x} {key.id}[{key.index}]"
+
+
 def is_repeatable(arrival: Arrival) -> bool:
     """Whether a loop submits it, which may see the same thing twice."""
     return isinstance(arrival, SETTLEMENTS) and not (isinstance(arrival, HolderLost) and arrival.connection is not None)
@@ -1012,20 +1100,14 @@ def is_served(function_id: str, run_id: UUID) -> bool:
 
 
 ACTIONS: Final[dict[str, int]] = {
+    "go": 100,
     "start": 3,
     "event": 3,
     "signal": 2,
     "cancel": 2,
     "tick": 4,
     "jump": 3,
-    "hear_next": 16,
-    "say_next": 16,
-    "post_next": 12,
-    "finish": 14,
     "announce": 2,
-    "commit": 24,
-    "claim": 8,
-    "invoke": 5,
     "fire_timers": 6,
     "match": 5,
     "pulse": 3,
