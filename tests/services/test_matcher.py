@@ -8,11 +8,13 @@ import pytest
 
 from rotor import limits
 from rotor.services import matcher
-from rotor.services.matcher import Matcher
+from rotor.services.matcher import LINGER, Matcher
+from rotor.store import looks
 from rotor.store.fresh import HELD_FOR
+from rotor.store.intake import NewEvent
 from rotor.store.store import Store
 from tests import messages
-from tests.store.actors import begin, hold, send, serve
+from tests.store.actors import begin, hold, match, send, serve
 from tests.store.tables import select, step_row
 
 
@@ -85,3 +87,91 @@ async def test_a_deferred_event_that_takes_effect_wakes_the_dispatcher(store: St
     await loop.tick()
 
     assert store.changes.queued.is_set()
+
+
+async def test_an_event_whose_server_died_before_it_looked_is_looked_at_by_another(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(second_store)
+    await holder.say(messages.awaits_event(run_id, "w", "opened"))
+    await match(second_store)
+    await send(store, "opened", id="e-1")  # and dies
+    await match(second_store)
+    assert (await step_row(store.database, run_id, "w"))["event_id"] is None
+    second_store.database.advance(HELD_FOR)
+    await match(second_store)
+
+    assert (await step_row(store.database, run_id, "w"))["event_id"] == "e-1"
+
+
+async def test_a_wait_whose_server_died_before_it_looked_back_is_looked_at_by_another(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    await send(second_store, "opened", id="e-1")
+    await match(second_store)
+    await holder.say(messages.awaits_event(run_id, "w", "opened"))  # and dies
+    await match(second_store)
+
+    assert (await step_row(store.database, run_id, "w"))["event_id"] == "e-1"
+
+
+async def test_what_memory_has_no_room_for_is_read_back_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FRESH_BYTES", 1)
+    holder, run_id = await hold(store)
+    await holder.say(*(messages.awaits_event(run_id, step, "opened") for step in ("a", "b", "c")))
+    await match(store)
+    for number in range(3):
+        await send(store, "opened", id=f"e-{number}")
+    assert store.changes.fresh.elsewhere
+    loop = Matcher(store)
+    while await loop.tick() is not None:
+        pass
+
+    taken = [(await step_row(store.database, run_id, step))["event_id"] for step in ("a", "b", "c")]
+    assert taken == ["e-0", "e-1", "e-2"]
+    assert await select(store.database, "SELECT 1 FROM deliveries") == []
+
+
+async def test_deliveries_that_were_looked_at_go_together_once_nothing_more_comes(store: Store) -> None:
+    loop = Matcher(store)
+    await loop.tick()
+    for number in range(3):
+        await send(store, "opened", id=f"e-{number}")
+        assert await loop.tick() == LINGER
+    assert len(await select(store.database, "SELECT 1 FROM deliveries")) == 3
+    assert await loop.tick() is None
+
+    assert await select(store.database, "SELECT 1 FROM deliveries") == []
+
+
+async def test_an_earlier_event_of_another_server_that_was_not_looked_at_is_still_the_first(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.awaits_event(run_id, "w", "opened", equals={"data.id": 1}))
+    await match(store)
+    await send(second_store, "opened", {"id": 1}, id="first")  # by a server that is slow to look
+    await send(store, "opened", {"id": 1}, id="second")
+    await match(store)
+    assert (await step_row(store.database, run_id, "w"))["event_id"] == "first"
+    await match(second_store)
+
+    assert (await step_row(store.database, run_id, "w"))["event_id"] == "first"
+
+
+async def test_more_waits_than_are_held_at_once_are_looked_at_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "WAITS", 4)
+    holder, run_id = await hold(store)
+    steps = [f"w{number}" for number in range(6)]
+    waits = [messages.awaits_event(run_id, step, "opened", equals={"data.id": 1}) for step in steps]
+    await holder.say(*waits)
+    await match(store)
+    await store.intake.accept(1, [NewEvent("opened", messages.raw({"id": 1}), f"e-{number}") for number in range(6)])
+    await match(store)
+
+    assert [(await step_row(store.database, run_id, step))["event_id"] for step in steps] == [
+        f"e-{number}" for number in range(6)
+    ]
