@@ -5,6 +5,7 @@ SELECT EXISTS (SELECT FROM deliveries WHERE due_at <= rotor_now()) OR EXISTS (SE
                    SELECT FROM runs
                    WHERE runs.workspace_id = functions.workspace_id AND function_id = functions.id AND status = 'queued'
                      AND due_at <= rotor_now()
+                   ORDER BY due_at  -- so that it is runs_due, and not all runs of the function
                    LIMIT 1) AS due
                WHERE paused_at IS NULL) AS queued,
        EXISTS (SELECT FROM functions WHERE serve_url IS NOT NULL) AS invokes,
