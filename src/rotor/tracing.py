@@ -11,15 +11,17 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["Kind", "active", "checked", "current", "fail", "span", "start", "traceparent_of", "using"]
+__all__ = ["Kind", "active", "checked", "current", "fail", "past", "span", "start", "traceparent_of", "using"]
 
 Kind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
 Span: TypeAlias = Any
 """A span of OpenTelemetry; None where there is no tracing."""
 
 TRACEPARENT: Final = r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _traceparent = re.compile(TRACEPARENT)
 _off: AbstractContextManager[None] = nullcontext()
 
@@ -46,7 +48,9 @@ def current() -> str | None:
     return traceparent_of(trace.get_current_span())
 
 
-def start(name: str, kind: Kind, parent: str | None, attributes: Mapping[str, str | int]) -> Span:
+def start(
+    name: str, kind: Kind, parent: str | None, attributes: Mapping[str, str | int], *, began: datetime | None = None
+) -> Span:
     """A new span below `parent`, or at the root of a trace; None where there is no tracing."""
     if not active():
         return None
@@ -60,8 +64,19 @@ def start(name: str, kind: Kind, parent: str | None, attributes: Mapping[str, st
         above = trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(int(flags, 16)))
         context = trace.set_span_in_context(trace.NonRecordingSpan(above), context)
     return trace.get_tracer("rotor").start_span(
-        name, context, trace.SpanKind[kind.upper()], {f"rotor.{key}": value for key, value in attributes.items()}
+        name,
+        context,
+        trace.SpanKind[kind.upper()],
+        {f"rotor.{key}": value for key, value in attributes.items()},
+        start_time=None if began is None else _nanoseconds(began),
     )
+
+
+def past(name: str, parent: str | None, attributes: Mapping[str, str | int], began: datetime, ended: datetime) -> None:
+    """A span of what is over."""
+    span = start(name, "internal", parent, attributes, began=began)
+    if span is not None:
+        span.end(_nanoseconds(ended))
 
 
 def traceparent_of(span: Span) -> str | None:
@@ -98,6 +113,10 @@ def _whole(span: Span) -> Iterator[Span]:
         raise
     finally:
         span.end()
+
+
+def _nanoseconds(instant: datetime) -> int:
+    return (instant - EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def fail(span: Span, error_name: str) -> None:

@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from rotor.cli import exits
 from rotor.store.database import Database
@@ -43,6 +46,14 @@ def stopped(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
+def metrics(url: str) -> dict[tuple[str, str], float]:
+    """The samples of a server by their name and the value of their first label."""
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = [sample for family in families for sample in family.samples]
+    return {(sample.name, next(iter(sample.labels.values()), "")): sample.value for sample in samples}
+
+
 async def test_a_server_asks_for_a_key_and_a_worker_with_one_serves_through_it(
     dsn: str, database: Database, tmp_path: Path
 ) -> None:
@@ -66,6 +77,12 @@ async def test_a_server_asks_for_a_key_and_a_worker_with_one_serves_through_it(
             assert eventually(greeted)
             run_id = rotor("runs", "list", "--json", **with_key).json["items"][-1]["id"]
             assert rotor("runs", "watch", run_id, **with_key).code == 0
+            counted = metrics(as_client["ROTOR_URL"])
+            assert counted["rotor_runs_ended_total", "completed"] >= 1
+            assert counted["rotor_events_accepted_total", ""] >= 1
+            assert counted["rotor_workers_connected", ""] == 1
+            assert counted["rotor_commit_duration_seconds_count", "run commits"] >= 1
+            assert counted["rotor_queued_writes", "event intake"] == 0
             code, said = stopped(worker)
             assert code == 0
             assert "greet  event greeting.asked" in said

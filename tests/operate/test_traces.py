@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp.web
@@ -19,7 +22,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rotor import Context, Rotor, create_function, serve_workflow, tracing
 from rotor.sdk.resources import Run
 from rotor.store.migrate import migrate
-from tests.operate.house import serving
+from tests.crashes.bench import Bench
+from tests.operate.collector import Collector
+from tests.operate.house import reaches, serving
 
 MARK = "hush-4f1c"
 
@@ -40,6 +45,24 @@ async def parent(ctx: Context) -> str:
     await ctx.step.sleep("nap", "10ms")
     await ctx.step.send_event("tell", name="parent.told", data=MARK)
     return str((await ctx.step.invoke("ask", workflow=child, data={"secret": MARK}, timeout="1m")).result)
+
+
+@create_function(id="waiter", trigger={"event": "waits.asked"}, retries=0)
+async def waiter(ctx: Context) -> None:
+    await ctx.step.sleep("nap", "10ms")
+    await ctx.step.wait_for_event("mail", event="mail.came", timeout="1m")
+    await ctx.step.wait_for_event("no-mail", event="mail.lost", timeout="10ms")
+    await ctx.step.wait_for_signal("gate", signal="open-1", timeout="1m")
+    await ctx.step.invoke("ask", workflow=child, data={"secret": MARK}, timeout="1m")
+
+
+@create_function(id="napper", trigger={"event": "naps.asked"})
+async def napper(ctx: Context) -> str:
+    await ctx.step.sleep("nap", "10ms")
+    return str((await ctx.step.invoke("ask", workflow=child, data=None, timeout="1m")).result)
+
+
+FUNCTIONS = [child, napper]
 
 
 @pytest.fixture
@@ -89,7 +112,7 @@ async def test_one_trace_leads_from_the_sender_through_runs_and_steps_to_childre
     failed = one(found, "run told")
     assert parent_of(found, failed) is tell
     assert failed.attributes["error.type"] == "ValueError"
-    assert not any(MARK in span.to_json() for span in found)
+    assert not any(MARK in span.to_json() for span in spans.get_finished_spans())
 
 
 async def test_where_an_app_is_served_each_stay_of_a_run_is_within_the_call_that_it_answers(
@@ -129,6 +152,67 @@ async def test_where_an_app_is_served_each_stay_of_a_run_is_within_the_call_that
     assert not any(MARK in span.to_json() for span in found)
 
 
+async def test_each_wait_is_a_span_from_its_beginning_to_its_end(
+    dsn: str, clean_schema: str, spans: InMemorySpanExporter
+) -> None:
+    await migrate(dsn, schema=clean_schema)
+    async with serving(dsn, clean_schema, [waiter, child]) as rotor:
+        sent = await rotor.events.get(await rotor.send("waits.asked", {"secret": MARK}))
+        await reaches(rotor, sent.runs[0].id, "mail")
+        await rotor.send("mail.came", MARK)
+        await rotor.complete_signal("open-1", MARK)
+        run = await rotor.runs.wait(sent.runs[0].id, timeout=20)
+        assert run.status == "completed", run.error
+    found = spans.get_finished_spans()
+    waits = {span.attributes["rotor.step_id"]: span for span in found if span.name.startswith("wait ")}
+    assert {name: (span.attributes["rotor.op"], span.attributes["rotor.status"]) for name, span in waits.items()} == {
+        "nap": ("sleep", "completed"),
+        "mail": ("wait_for_event", "completed"),
+        "no-mail": ("wait_for_event", "timed_out"),
+        "gate": ("wait_for_signal", "completed"),
+        "ask": ("invoke", "completed"),
+    }
+    assert {parent_of(found, wait).name for wait in waits.values()} == {"rotor send_events"}
+    assert {wait.context.trace_id for wait in waits.values()} == {one(found, "run child").context.trace_id}
+    recorded = {step.id: step for step in run.steps}
+    assert {name: (wait.start_time, wait.end_time) for name, wait in waits.items()} == {
+        name: (nanoseconds(recorded[name].started_at), nanoseconds(recorded[name].ended_at)) for name in waits
+    }
+    assert not any(MARK in span.to_json() for span in found)
+
+
+async def test_server_and_worker_send_their_spans_to_a_collector(dsn: str, clean_schema: str, tmp_path: Path) -> None:
+    bench = Bench(dsn, clean_schema, tmp_path)
+    await bench.open()
+    with Collector() as collector:
+        bench.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-token=t"}
+        try:
+            server = await bench.server()
+            worker = bench.program("rotor.cli", "worker", "tests.operate.test_traces:FUNCTIONS")
+            await worker.says("connected to")
+            rotor = bench.client()
+            asked = await rotor.events.get(await rotor.send("naps.asked", None))
+            assert (await rotor.runs.wait(asked.runs[0].id, timeout=20)).output == f"{MARK} worked"
+            for program in (worker, server):
+                program.signal(signal.SIGTERM)
+                assert await program.ended() == 0, program.said
+        finally:
+            await bench.close()
+    spans = collector.spans
+    assert {(span.service, span.name, spans[span.parent].name if span.parent else "") for span in spans.values()} == {
+        ("rotor-server", "rotor send_events", ""),
+        ("rotor-worker", "run napper", "rotor send_events"),
+        ("rotor-server", "wait nap", "rotor send_events"),
+        ("rotor-worker", "step ask", "run napper"),
+        ("rotor-server", "wait ask", "rotor send_events"),
+        ("rotor-worker", "run child", "step ask"),
+        ("rotor-worker", "step work", "run child"),
+    }
+    assert len({span.trace for span in spans.values()}) == 1
+    assert collector.tokens == {"t"}
+    assert not any(MARK.encode() in body for body in collector.bodies)
+
+
 async def test_a_server_that_does_not_trace_hands_the_senders_trace_on_and_no_nonsense(
     dsn: str, clean_schema: str
 ) -> None:
@@ -161,6 +245,10 @@ def test_where_nobody_traces_opentelemetry_is_not_even_imported() -> None:
 def one(found: tuple[ReadableSpan, ...], name: str) -> Any:
     (span,) = [span for span in found if span.name == name]
     return span
+
+
+def nanoseconds(instant: Any) -> int:
+    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1_000
 
 
 def parent_of(found: tuple[ReadableSpan, ...], span: ReadableSpan) -> ReadableSpan:

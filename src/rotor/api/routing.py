@@ -148,7 +148,7 @@ def _requests(operation: str, status: str) -> Counter:
 
 @cache
 def _seconds(operation: str) -> Histogram:
-    return telemetry.REQUEST_SECONDS.labels(operation)
+    return telemetry.REQUEST_DURATION.labels(operation)
 
 
 def _raw_path(scope: Scope) -> str:

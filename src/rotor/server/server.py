@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from rotor import limits
+from rotor import limits, telemetry
 from rotor.api.app import create_app
 from rotor.api.settings import ApiSettings
 from rotor.dashboard.app import Dashboard
@@ -83,6 +83,7 @@ class Server:
         settings = ApiSettings(
             keys_required=not config.dev, public_url=config.url, requests_per_second=config.requests_per_second
         )
+        _count(store, self.workers)
         self._dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
         routes = [*self._dashboard.routes(), *SignalLinkPages(store).routes()]
         self._app = app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
@@ -138,6 +139,13 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _count(store: Store, workers: Workers) -> None:
+    """Have `/metrics` look at what has a size at the moment."""
+    telemetry.WORKERS.set_function(lambda: len(workers.connections))
+    for commits in (store.intake.commits, store.committer.commits, store.logs.commits):
+        telemetry.QUEUED_WRITES.labels(commits.name).set_function(commits.queued)
 
 
 def _loops(store: Store, workers: Workers, invoker: Invoker, config: ServerConfig) -> list[Loop]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from rotor import telemetry
 from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder, HolderLost
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.effects import CancelChildren, CancelRun
@@ -45,6 +46,7 @@ from rotor.store.problems import Overloaded
 from rotor.store.progress import Progress, divide, write_progress
 from rotor.store.reading import lock_runs, read_known
 from rotor.store.steps import memo_of_row
+from rotor.store.wait_spans import ended_waits, trace_waits
 from rotor.store.writing import Written, write
 
 __all__ = ["Committer", "Exchange", "Result"]
@@ -212,6 +214,7 @@ class Committer:
             if run_id in progress.ended and self._holders.forget(lease_id, run_id):
                 self._changes.queued.set()
         self._changes.runs_changed((run_id for _, run_id in numbers), rows=progress.ended)
+        telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
         return {id(arrival): told[arrival.lease_id, arrival.run_id] for arrival in progress.done}
 
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
@@ -234,6 +237,8 @@ class Committer:
         if not self._holders.hungry.isdisjoint(keepers.room):
             self._changes.queued.set()
         self._nudge(outcome, written)
+        if waits := ended_waits(outcome.steps.values()):
+            self._follow(trace_waits(self._database, waits, written.group), "rotor trace waits")
         return {
             id(arrival): Result(acted, told.get(place, []) if place else [])
             for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
@@ -307,12 +312,19 @@ class Committer:
             self._changes.accepted(written.accepted)
         if written.deadline_seconds is not None:
             self._changes.deadline_in(written.deadline_seconds)
+        for run in (outcome.runs[run_id] for run_id in outcome.changed):
+            if run.ended:
+                telemetry.RUNS_ENDED.labels(run.status).inc()
         self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps}, rows=outcome.changed)
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
-            task = asyncio.create_task(self._cancel_children(cancelled), name="rotor cancel children")
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            self._follow(self._cancel_children(cancelled), "rotor cancel children")
+
+    def _follow(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do what follows from a commit, which waits for none of it."""
+        task = asyncio.create_task(work, name=name)
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
     async def _cancel_children(self, effects: Sequence[CancelChildren | CancelRun]) -> None:
         """Cancel on down the tree. Should this fail, or this process die first, the rescuer finds the same children."""

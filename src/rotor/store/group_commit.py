@@ -20,7 +20,7 @@ from typing import Generic, NamedTuple, TypeVar
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-from rotor import limits
+from rotor import limits, telemetry
 from rotor.store.problems import Overloaded, Problem
 
 __all__ = ["LAST_WRITES_WITHIN", "GroupCommit", "TryAgain"]
@@ -70,6 +70,7 @@ class GroupCommit(Generic[T, R]):
         self.name = name
         self._write = write
         self._weigh = weigh
+        self._duration = telemetry.COMMIT_DURATION.labels(name)
         self._queue: deque[Queued[T, R]] = deque()
         self._weight = 0
         self._arrived = asyncio.Event()
@@ -136,6 +137,10 @@ class GroupCommit(Generic[T, R]):
         while self.full:
             await self._room.wait()
 
+    def queued(self) -> int:
+        """How many wait to be written."""
+        return len(self._queue)
+
     @property
     def full(self) -> bool:
         """Whether the queue is at one of its limits."""
@@ -175,7 +180,8 @@ class GroupCommit(Generic[T, R]):
 
     async def _commit(self, group: Sequence[Queued[T, R]]) -> None:
         try:
-            results = await self._patiently([queued.member for queued in group])
+            with self._duration.time():
+                results = await self._patiently([queued.member for queued in group])
         except Exception as error:
             if len(group) > 1:
                 await self._commit(group[: len(group) // 2])

@@ -43,6 +43,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "put_steps",
             "put_progress",
             "read_step_groups",
+            "read_ended_waits",
             "drop_waits",
             "update_runs",
             "close_steps",
