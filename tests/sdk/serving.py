@@ -85,6 +85,8 @@ class CheckpointServer:
         self.requests: list[list[Checkpoint]] = []
         self.frames: list[list[HolderSays]] = []
         self.also: list[HolderMessage] = []
+        self.is_asked = asyncio.Event()
+        """Set by the first request."""
         self.open = asyncio.Event()
         """Answers are held back while it is not set."""
         self.open.set()
@@ -98,6 +100,7 @@ class CheckpointServer:
         given = checkpoints.decode(body)
         assert request.headers["authorization"] == f"Bearer {given[0].token}"
         self.requests.append(given)
+        self.is_asked.set()
         if not self.refused.isdisjoint(one.token for one in given):
             return web.Response(status=401)
         await self.open.wait()

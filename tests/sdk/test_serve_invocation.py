@@ -134,6 +134,31 @@ async def test_a_lost_lease_ends_the_invocation_with_nothing_said(server: Checkp
     assert len(server.frames) == 1
 
 
+async def test_a_lease_that_is_lost_while_more_is_ready_ends_the_invocation_too(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    ended = asyncio.Event()
+
+    async def later() -> None:
+        await server.is_asked.wait()
+        ended.set()
+
+    async def at_once() -> None: ...
+
+    @create_function(id="two", trigger={"event": "x"})
+    async def two(ctx: Context[Any]) -> None:
+        await asyncio.gather(ctx.step.run("at once", at_once), ctx.step.run("later", later))
+
+    server.open.clear()
+    server.also.append(DropRun(run_id="r1", reason="lease lost"))
+    running = asyncio.create_task(run(invoker, two, server.url))
+    await ended.wait()
+    await asyncio.sleep(0.01)
+    server.open.set()
+    async with asyncio.timeout(5):
+        assert await running == []
+
+
 @pytest.mark.parametrize("status", [200, 401, 404])
 async def test_a_call_back_that_a_stranger_answers_is_as_good_as_none(
     server: CheckpointServer, invoker: Invoker, status: int

@@ -120,12 +120,12 @@ class HeldRun:
             self._changed.clear()
             if self._failure is not None:
                 return await self._give_back(self._failure)
+            if self.session.state == "ended":  # dropped: the run is not ours any more, whatever is on its way
+                return InvocationResult(messages=[])
             if self._is_posting:
                 continue
             if self._is_final and not self._was_away and not self._is_gone():
                 return InvocationResult(messages=[*self._lines, *self.session.unacknowledged])
-            if self.session.state == "ended":  # dropped: the run is not ours any more
-                return InvocationResult(messages=[])
             if self._is_final:
                 self._posts_end = True
                 self._post()
