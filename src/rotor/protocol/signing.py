@@ -14,6 +14,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from rotor.errors import ConfigError, SignatureError
@@ -107,6 +108,7 @@ def _usable(keys: Sequence[str]) -> list[bytes]:
     return [_key_bytes(key) for key in keys]
 
 
+@lru_cache(maxsize=1024)
 def _key_bytes(key: str) -> bytes:
     try:
         decoded = base64.b64decode(key.removeprefix(KEY_PREFIX), validate=True) if key.startswith(KEY_PREFIX) else b""
