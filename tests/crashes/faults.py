@@ -52,7 +52,7 @@ SERVERS_DIE: Final = (
         "rotor.store.committer:Committer._write after 9 KILL",
         "rotor.store.committer:write after 9 KILL",
         "rotor.services.dispatcher:claim_runs after 5 KILL",
-        "rotor.services.matcher:look_at_waits before 2 KILL",
+        "rotor.services.matcher:look_at_fresh_waits before 2 KILL",
         "rotor.store.cancellation:cancel after 1 KILL",
     ),
 )

@@ -66,6 +66,22 @@ async def test_the_doctor_finds_runs_by_their_keys(fresh_database: Database) -> 
     assert set(scanned(found)) == {"overdue"}
 
 
+def compared(node: dict[str, Any]) -> Iterator[str]:
+    """The conditions by which a join looks at each pair of rows."""
+    yield from (node["Join Filter"],) if "Join Filter" in node else ()
+    for below in node.get("Plans", ()):
+        yield from compared(below)
+
+
+async def test_results_that_come_from_many_holders_are_not_compared_with_each_of_these(
+    fresh_database: Database,
+) -> None:
+    """Each invocation of a serve app is a holder with a lease of its own."""
+    found = await plan(fresh_database, QUERIES.joinpath("put_progress.sql").read_text(encoding="utf-8"))
+
+    assert list(compared(found)) == []
+
+
 async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(fresh_database: Database) -> None:
     joined = """
         SELECT steps.run_id, steps.event_id FROM steps
