@@ -18,6 +18,8 @@ __all__ = ["Sent", "judge", "problems_of"]
 Step: TypeAlias = tuple[str, str, int]
 """(run, step, index)."""
 FLOWS_WITHIN_SECONDS = 20.0
+RETURN_THEIR_STEPS = ("chain", "fan", "flaky", "plain", "echo")
+"""Kinds of functions that return the results of their steps, in some order."""
 
 
 @dataclass
@@ -117,9 +119,31 @@ async def wrong_results(lab: Lab, bodies: dict[Step, list[Body]]) -> list[str]:
         if json.loads(row["output"]) not in [body.value for body in bodies[step] if body.ended == "return"]:
             problems.append(f"no body of {step} returned {row['output']!r}")
     early = await lab.bench.rows(
-        "SELECT run_id, id FROM steps WHERE op = 'sleep' AND status = 'completed' AND ended_at < deadline"
+        """
+        SELECT run_id, id FROM steps
+        WHERE (op = 'sleep' AND status = 'completed' OR status = 'timed_out') AND ended_at < deadline
+        """
     )
-    return problems + [f"{tuple(row)} woke early" for row in early]
+    return problems + [f"{tuple(row)} woke early" for row in early] + await foreign_outputs(lab)
+
+
+async def foreign_outputs(lab: Lab) -> list[str]:
+    """A run returns what is recorded of its steps, and nothing else."""
+    rows = await lab.bench.rows(
+        """
+        SELECT runs.id, runs.output, array_agg(steps.output ORDER BY steps.index) AS outputs
+        FROM runs JOIN steps ON steps.run_id = runs.id AND steps.op = 'run'
+        WHERE runs.status = 'completed' AND split_part(function_id, '-', 2) = ANY ($1::text[]) GROUP BY runs.id
+        """,
+        RETURN_THEIR_STEPS,
+    )
+    problems = []
+    for row in rows:
+        output = json.loads(row["output"])
+        given = output if isinstance(output, list) else [output]
+        if sorted(given) != sorted(json.loads(one) for one in row["outputs"]):
+            problems.append(f"run {row['id']} returned {given}, which its steps did not")
+    return problems
 
 
 def unexplained_bodies(lab: Lab, bodies: dict[Step, list[Body]]) -> list[str]:
