@@ -555,6 +555,25 @@ async def test_a_worker_that_comes_back_while_a_wait_settles_is_told_of_those_be
     await again.leave()
 
 
+async def test_a_worker_that_came_back_while_a_wait_settled_is_answered(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    lease_id = (await worker.hears("welcome")).lease_id
+    worker.say(messages.awaits_signal(run_id, "a", "a"))
+    await worker.hears("committed")
+    async with locked(store.database, "LOCK TABLE runs IN SHARE MODE") as other:
+        settling = asyncio.create_task(complete(store, 1, "a", b"1"))
+        await until_blocked(other)
+        again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id, held=(run_id,)))
+    await settling
+    said = messages.done(run_id, "b")
+    again.say(said)
+
+    assert (await again.hears("committed")).n == [said.n]
+    assert [memo.id for memo in (await again.hears("settled")).memo] == ["a"]
+    await again.leave()
+
+
 async def test_runs_that_are_claimed_for_a_worker_as_it_leaves_are_given_to_others_at_once(
     store: Store, second_store: Store, workers: Workers
 ) -> None:

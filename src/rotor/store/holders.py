@@ -181,10 +181,11 @@ class Holders:
         return held.opened
 
     def calm(self, lease_id: UUID, run_id: UUID, *, quiet: bool) -> None:
-        """What a commit has found: whether the run has an open wait or a counted loss."""
+        """What a commit has found: whether the run has an open wait or a counted loss. Of one whose holder came back
+        since, the next goes the long way all the same: it tells what was missed."""
         held = self._held(lease_id, str(run_id))
         if held is not None:
-            held.quiet = quiet
+            held.quiet = quiet and held.told != UNKNOWN
 
     def hear(self, lease_id: UUID, run_id: str, n: int) -> None:
         """A message of this number comes in. Where an invocation's are not in a row, another server has taken some."""
