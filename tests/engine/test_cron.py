@@ -129,3 +129,19 @@ def test_every_fire_is_later_and_none_between_is_passed_over(cron: str, timezone
     assert (fire.second, fire.microsecond, fire.tzinfo) == (0, 0, UTC)
     assert next_fire(cron, timezone, fire - timedelta(seconds=1)) == fire
     assert next_fire(cron, timezone, after + (fire - after) / 2) == fire
+
+
+@pytest.mark.parametrize(
+    ("cron", "message"),
+    [
+        ("0 0 31 2 *", "it never fires, since no month 2 has a day 31"),
+        ("0 0 31 4,6 *", "it never fires, since no month 4,6 has a day 31"),
+        ("99 * * * *", "the minute cannot be '99': it is 0 to 59"),
+        ("0 9 * * FUNDAY", "the day of week cannot be 'FUNDAY': it is 0 to 7 or SUN to SAT"),
+        ("0 0 32 1 *", "the day of month cannot be '32': it is 1 to 31 or L"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_by_its_field(cron: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        next_fire(cron, None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert message in str(refused.value)

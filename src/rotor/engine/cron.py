@@ -15,7 +15,8 @@ begins with a star (`*/2`), both must hold.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,16 @@ NAMES: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+FIELDS: Final = {
+    "minute": ("minute", "0 to 59"),
+    "hour": ("hour", "0 to 23"),
+    "day-of-month": ("day of month", "1 to 31 or L"),
+    "month": ("month", "1 to 12 or JAN to DEC"),
+    "day-of-week": ("day of week", "0 to 7 or SUN to SAT"),
+}
+"""By cronsim's words for them: ours, and what may stand there."""
+CHANGE_MAX: Final = timedelta(hours=3)
+"""By how much a clock is changed at most."""
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Any fixed instant does to find out whether a schedule ever fires."""
 
@@ -47,13 +58,16 @@ def next_fire(cron: str, timezone: str | None, after: datetime) -> datetime:
     >>> next_fire("0 9 * * 1", "Europe/Paris", datetime(2026, 7, 1, tzinfo=UTC)).isoformat()
     '2026-07-06T07:00:00+00:00'
     """
-    dates = _dates(cron, _zone(timezone), after)
-    for date in dates:
-        # Around a repeated hour the calendar's next date may be one that has passed: its first occurrence.
-        fire = date.astimezone(UTC)
-        if fire > after:
-            return fire
-    raise ConfigError(f'cron "{cron}" never fires: its dates or times do not exist')
+    fields, zone = _fields(cron), _zone(timezone)
+    # Around a repeated hour the calendar's next date may be one that has passed: its first occurrence.
+    fires = (date.astimezone(UTC) for date in _dates(fields, after.astimezone(zone)))
+    fire = next((fire for fire in fires if fire > after), None)
+    if fire is None:
+        raise ConfigError(f'cron "{cron}" never fires: its dates or times do not exist')
+    counts_real_time = any(field.startswith("*") for field in fields[:2])
+    if counts_real_time and _offset(zone, after - CHANGE_MAX) != _offset(zone, fire):
+        return _next_in_real_time(fields, zone, after, fire)
+    return fire
 
 
 def check_cron(cron: str, timezone: str | None) -> None:
@@ -61,18 +75,59 @@ def check_cron(cron: str, timezone: str | None) -> None:
     next_fire(cron, timezone, EPOCH)
 
 
-def _dates(cron: str, zone: tzinfo, after: datetime) -> CronSim:
+def _next_in_real_time(fields: Sequence[str], zone: tzinfo, after: datetime, fire: datetime) -> datetime:
+    """The first of the calendar's dates after `after`, in each of its occurrences; `fire` is one.
+
+    Near a change of the clock it is looked for anew: cronsim goes on by whole hours, and so jumps over dates where a
+    clock goes back by half of one.
+    """
+    begin, end = (instant.astimezone(zone).replace(tzinfo=UTC) for instant in (after, fire))
+    for date in _dates(fields, begin - CHANGE_MAX):
+        if date > end + CHANGE_MAX:
+            break
+        occurrences = {date.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        real = (one for one in occurrences if one.astimezone(zone).replace(tzinfo=UTC) == date and one > after)
+        fire = min([fire, *real])
+    return fire
+
+
+def _offset(zone: tzinfo, instant: datetime) -> timedelta | None:
+    return instant.astimezone(zone).utcoffset()
+
+
+def _fields(cron: str) -> list[str]:
+    """The five fields of a schedule. Raises `ConfigError`."""
     if len(cron) > limits.CRON_CHARACTERS:
         raise ConfigError(f"cron is {len(cron)} characters; the limit is {limits.CRON_CHARACTERS} (CRON_CHARACTERS)")
-    fields = NAMES.get(cron.strip().lower(), cron)
-    if fields.strip().startswith("@"):
+    text = NAMES.get(cron.strip().lower(), cron)
+    if text.strip().startswith("@"):
         raise ConfigError(f'cron "{cron}" is not one of the names {", ".join(NAMES)}')
-    if len(fields.split()) != 5:
-        raise ConfigError(f'cron "{cron}" has {len(fields.split())} fields, not the five from minute to day of week')
+    fields = text.split()
+    if len(fields) != len(FIELDS):
+        raise ConfigError(f'cron "{cron}" has {len(fields)} fields, not the five from minute to day of week')
     try:
-        return CronSim(fields, after.astimezone(zone))
+        CronSim(text, EPOCH)
     except CronSimError as error:
-        raise ConfigError(f'cron "{cron}" cannot be read: {str(error).lower()} field') from None
+        raise ConfigError(f'cron "{cron}": {_fault(fields, error)}') from None
+    return fields
+
+
+def _fault(fields: Sequence[str], error: CronSimError) -> str:
+    """What is wrong with a schedule that cronsim does not read, as the end of a sentence."""
+    named = str(error).removeprefix("Bad ")
+    place, (name, range_) = next((place, words) for place, (key, words) in enumerate(FIELDS.items()) if key == named)
+    if named == "day-of-month":
+        try:
+            CronSim(" ".join([*fields[:3], "*", fields[4]]), EPOCH)
+        except CronSimError:
+            pass
+        else:
+            return f"it never fires, since no month {fields[3]} has a day {fields[2]}"
+    return f"the {name} cannot be {fields[place]!r}: it is {range_}, a list such as 1,2, a range such as 1-5, or *"
+
+
+def _dates(fields: Sequence[str], after: datetime) -> CronSim:
+    return CronSim(" ".join(fields), after)
 
 
 def _zone(timezone: str | None) -> tzinfo:
