@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -49,6 +50,25 @@ async def test_after_the_database_was_away_holders_come_first(store: Store, monk
     await rescuer.tick()
     assert await status_of(store.database, run_id) == "running"
     assert await leases.extend(store.database, {holder.lease_id: 1}) == {holder.lease_id}
+
+
+async def test_where_the_database_goes_away_again_before_holders_had_their_time_they_come_first_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(store, "f")
+    run_id = await begin(store)
+    await (await Holder.connect(store, lasting=False)).claim()
+    rescuer = Rescuer(store)
+    await rescuer.tick()
+    store.database.advance(limits.LEASE)
+    monkeypatch.setattr(rescuer_module, "HOLDERS_FIRST_SECONDS", 0.2)
+    with monkeypatch.context() as away:
+        away.setattr(rescuer_module, "AWAY_SECONDS", 0.0)
+        assert await rescuer.tick() == 0.1
+    await asyncio.sleep(0.3)  # away once more
+    await rescuer.tick()
+
+    assert await status_of(store.database, run_id) == "running"
 
 
 async def test_a_server_that_has_just_come_up_leaves_holders_time_to_connect(store: Store) -> None:

@@ -2,7 +2,7 @@
 out.
 
 While the database is away nobody can keep a lease, and all of them run out. So a rescuer that has not reached it for a
-while, or has just started, first leaves the holders time to keep what is theirs.
+while, or has just started, first leaves the holders time to keep what is theirs: time in which the database is there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Rescuer(Loop):
     async def _rescue(self) -> float | None:
         store = self._store
         as_of = await store.database.fetchval("read_clock")
-        if self._may_take():
+        may_take = self._may_take()
+        if may_take:
             await leases.take_expired(store.database, as_of)
         lost = await leases.lost_runs(store.database)
         acted = await store.committer.submit_all(lost)
@@ -59,12 +60,16 @@ class Rescuer(Loop):
         )
         orphans = await store.database.fetch("read_orphans", limits.BATCH)
         await store.committer.submit_all([Cancelled(row["id"]) for row in orphans])
-        return 0 if len(lost) == limits.BATCH else ORPHANS_EVERY
+        if len(lost) == limits.BATCH:
+            return 0
+        return ORPHANS_EVERY if may_take else HOLDERS_FIRST_SECONDS / 2
 
     def _may_take(self) -> bool:
         """The database has just answered: whether it has done so for long enough."""
         now = asyncio.get_running_loop().time()
-        if self._reached_at is not None and now - self._reached_at > AWAY_SECONDS:
-            self._holders_until = now + HOLDERS_FIRST_SECONDS
+        if self._reached_at is not None:
+            patience = AWAY_SECONDS if self._reached_at >= self._holders_until else HOLDERS_FIRST_SECONDS
+            if now - self._reached_at > patience:
+                self._holders_until = now + HOLDERS_FIRST_SECONDS
         self._reached_at = now
         return now >= self._holders_until
