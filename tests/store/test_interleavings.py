@@ -12,16 +12,16 @@ from uuid import UUID
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import DropRun
-from rotor.store import leases
+from rotor.store import functions, leases
 from rotor.store.cancellation import cancel
-from rotor.store.database import statement
 from rotor.store.problems import Conflict
 from rotor.store.retention import Retention, prune
 from rotor.store.schedules import fire_due
 from rotor.store.signals import complete
+from rotor.store.statements import statement, workspace_statement
 from rotor.store.store import Store
 from tests import messages
-from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, rescue, serve
+from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, rescue, send, serve
 from tests.store.tables import locked, run_row, select, status_of, step_row, until_blocked, value
 from tests.store.test_schedules import schedule
 
@@ -227,6 +227,67 @@ async def test_a_child_whose_parent_is_just_being_forgotten_ends_all_the_same(st
 
     assert await value(store.database, "SELECT count(*) FROM runs") == 1
     assert await status_of(store.database, child.run_id) == "completed"
+
+
+SAME_EVENT = """
+    INSERT INTO events (workspace_id, id, name, data, ts, accepted_at) VALUES (1, 'e', 'start f', '{}', now(), now())
+"""
+
+
+async def test_a_run_that_is_being_started_as_its_function_is_deleted_is_cancelled(
+    store: Store, second_store: Store
+) -> None:
+    await serve(store, "f")
+    async with locked(store.database, SAME_EVENT) as other:
+        starting = asyncio.create_task(send(store, "start f", id="e"))
+        await until_blocked(other)
+        deleting = asyncio.create_task(functions.delete(second_store.database, second_store.committer, 1, "f"))
+        await until_blocked(other, 2)
+        await other.execute("DELETE FROM events")
+    await asyncio.gather(starting, deleting)
+
+    assert [row["status"] for row in await select(store.database, "SELECT status FROM runs")] == ["cancelled"]
+
+
+async def test_a_child_that_is_being_started_as_its_function_is_deleted_is_cancelled(
+    store: Store, second_store: Store
+) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    async with locked(store.database, AS_IT_WRITES_WAITS) as other:
+        invoking = asyncio.create_task(holder.say(messages.invokes(run_id, "sub", "child")))
+        await until_blocked(other)
+        deleting = asyncio.create_task(functions.delete(second_store.database, second_store.committer, 1, "child"))
+        await until_blocked(other, 2)
+    await asyncio.gather(invoking, deleting)
+
+    assert (await step_row(store.database, run_id, "sub"))["status"] == "failed"
+
+
+async def test_a_run_that_is_being_replayed_as_its_function_is_deleted_is_cancelled(
+    store: Store, second_store: Store
+) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.completed(run_id))
+    async with locked(store.database, workspace_statement("read_run_for_replay"), 1, UUID(run_id)) as other:
+        deleting = asyncio.create_task(functions.delete(second_store.database, second_store.committer, 1, "f"))
+        await until_blocked(other)
+        again = UUID(int=1)
+        await other.execute(
+            statement("insert_runs"),
+            [again],
+            [1],
+            ["f"],
+            [await value(store.database, "SELECT event_id FROM runs")],
+            [0],
+            [None],
+            [None],
+            [None],
+            [None],
+        )
+    await deleting
+
+    assert await status_of(store.database, again) == "cancelled"
 
 
 async def test_a_run_that_is_being_started_is_not_forgotten_with_its_event(store: Store, second_store: Store) -> None:

@@ -101,7 +101,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "read_held_runs": ({"runs_held"}, (UUID(int=2),)),
     "read_due_waits": ({"waits_deadline"}, (1_000,)),
     "accept_events": (
-        {"workspaces_pkey", "events_pkey"},
+        {"workspaces_pkey", "events_pkey", "functions_pkey"},
         (
             *(
                 [1],
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
                 none,
             ),
             *(runs, ["1"] * BATCH, ["f1"] * BATCH, ["e"] * BATCH, ones),
-            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month),
+            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month, ["1"], ["f1"]),
         ),
     ),
     "read_event_subscribers": (

@@ -9,7 +9,7 @@ Which functions an event starts, and under which of its values waits may be stor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -131,6 +131,8 @@ class Intake:
             for event in events
             for function_id in _started_by(event, event.ts, known.by_name[event.workspace_id, event.name].triggers)
         ]
+        held = await hold_functions(connection, {(run.workspace_id, run.function_id) for run in runs})
+        runs = [run for run in runs if (run.workspace_id, run.function_id) in held]
         await insert_runs(connection, runs)
         return bool(runs)
 
@@ -164,6 +166,7 @@ async def _write(
             *_columns(values, 5),
             _batches(events),
             HELD_FOR if own else timedelta(),
+            *_columns(sorted({run[1:3] for run in runs}), 2),
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "events_pkey":
@@ -224,6 +227,15 @@ def _batches(events: Sequence[EventRow]) -> list[int]:
             count = size = 0
         count, size = count + 1, size + len(event.data)
     return begins
+
+
+async def hold_functions(connection: Connection, functions: Collection[tuple[int, str]]) -> frozenset[tuple[int, str]]:
+    """Those of these functions, by workspace and id, that there are: until the transaction ends nobody deletes one."""
+    if not functions:
+        return frozenset()
+    workspace_ids, function_ids = zip(*functions, strict=True)
+    rows = await connection.fetch("read_function_ids", workspace_ids, function_ids)
+    return frozenset((row["workspace_id"], row["id"]) for row in rows)
 
 
 async def insert_events(connection: Connection, events: Sequence[EventRow]) -> list[Record]:

@@ -32,6 +32,7 @@ from rotor.protocol.messages import (
 )
 from rotor.store.database import Connection, Record
 from rotor.store.holders import NOBODY, Keepers
+from rotor.store.intake import hold_functions
 
 __all__ = ["lock_runs", "read_known"]
 
@@ -124,7 +125,7 @@ async def read_known(
         known.steps,
         known.waits,
         known.signals,
-        await _read_functions(connection, functions),
+        await hold_functions(connection, functions),
         await _read_taken(connection, taken),
         await _count_waits(connection, parking.union(counted)),
         keepers.runs,
@@ -202,14 +203,6 @@ def _functions(arrival: Arrival) -> Iterable[tuple[int, str]]:
             yield workspace_id, child.function_id
         case _:
             pass
-
-
-async def _read_functions(connection: Connection, functions: set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
-    if not functions:
-        return frozenset()
-    ordered = sorted(functions)
-    rows = await connection.fetch("read_function_ids", [key[0] for key in ordered], [key[1] for key in ordered])
-    return frozenset((row["workspace_id"], row["id"]) for row in rows)
 
 
 async def _read_taken(connection: Connection, pairs: list[tuple[UUID, str]]) -> set[tuple[UUID, str]]:

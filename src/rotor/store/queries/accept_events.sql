@@ -4,10 +4,19 @@
 -- nor does what is of its place; one of the future stays deferred, and so do they.
 -- What is to be started and indexed was found out at these revisions ($2) of these workspaces ($1): where one has changed since,
 -- nothing at all is written. An id that another transaction is just writing fails the statement.
-WITH stale AS MATERIALIZED (
+-- The functions of the runs, each once ($21 and $22), are held FOR KEY SHARE to the commit: who deletes one waits, and then sees the
+-- runs that it has to cancel.
+WITH serving AS MATERIALIZED (
+    SELECT FROM unnest($21::text[]::bigint[], $22::text[]) AS wanted (workspace_id, id)
+    JOIN functions USING (workspace_id, id)
+    ORDER BY functions.workspace_id, functions.id
+    FOR KEY SHARE OF functions
+), stale AS MATERIALIZED (
     SELECT FROM unnest($1::bigint[], $2::bigint[]) AS known (workspace_id, revision)
     JOIN workspaces ON workspaces.id = known.workspace_id
     WHERE workspaces.revision <> known.revision
+    UNION ALL
+    SELECT WHERE (SELECT count(*) FROM serving) < cardinality($22)
 ), clock AS MATERIALIZED (
     SELECT rotor_now() AS now, nextval('commit_group') AS number
 ), placed AS MATERIALIZED (
