@@ -14,6 +14,7 @@ async def test_a_living_server_says_so_to_anyone(anyone: Client) -> None:
     for path in ("/healthz", "/readyz"):
         answered = await anyone("GET", path)
         assert (answered.status, answered.json) == (200, {"status": "ok"})
+        assert answered.headers["x-content-type-options"] == "nosniff"
     assert (await anyone("HEAD", "/healthz")).status == 200
 
 
@@ -87,6 +88,7 @@ async def test_an_unknown_path_is_a_problem_like_any_other(call: Client, path: s
     answered = await call("POST", path)
     assert answered.status == 404
     assert answered.headers["content-type"] == "application/problem+json"
+    assert answered.headers["x-content-type-options"] == "nosniff"
     assert answered.json.keys() == {"type", "title", "status", "detail", "errors"}
 
 

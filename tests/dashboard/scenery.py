@@ -59,6 +59,8 @@ FROM (VALUES ('{RUNS["completed"]}', 1, 'run', 'completed', NULL, NULL),
 INSERT INTO waits (run_id, step_id, step_index, workspace_id, deadline, topic)
 VALUES ('{RUNS["waiting"]}', $hostile$ || 3, 0, 1, rotor_now() + interval '2 days', 'signal:' || $signal$),
        ('{RUNS["waiting"]}', $hostile$ || 4, 0, 1, rotor_now() + interval '1 day', NULL);
+INSERT INTO run_logs (run_id, position, workspace_id, line, at, level, message, step_id, step_index)
+VALUES ('{RUNS["completed"]}', 0, 1, 1, rotor_now(), 'error', convert_to($hostile$, 'UTF8'), $hostile$ || 1, 0);
 INSERT INTO signals (workspace_id, id, run_id, step_id, step_index)
 VALUES (1, $signal$, '{RUNS["waiting"]}', $hostile$ || 3, 0);
 """

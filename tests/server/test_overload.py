@@ -69,7 +69,7 @@ async def test_a_request_too_many_is_told_when_to_come_again_and_the_others_are_
 
 
 async def test_a_connection_too_many_is_told_when_to_come_again_and_makes_room(
-    dsn: str, clean_schema: str, monkeypatch: pytest.MonkeyPatch
+    dsn: str, clean_schema: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 3)
     await migrate(dsn, schema=clean_schema)
@@ -86,6 +86,7 @@ async def test_a_connection_too_many_is_told_when_to_come_again_and_makes_room(
         with pytest.raises(aiohttp.WSServerHandshakeError) as denied:
             await session.ws_connect(f"{server.config.url}/v1/connect")
         assert (denied.value.status, denied.value.headers["retry-after"]) == (503, "1")
+        assert "handshake" not in caplog.text
         for _, writer in held:
             writer.close()
         async with asyncio.timeout(10):

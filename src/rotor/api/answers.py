@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Send
 from starlette.websockets import WebSocket
 
-__all__ = ["Answer", "StreamAnswer", "deny", "json_answer", "respond"]
+__all__ = ["Answer", "StreamAnswer", "deny", "json_answer", "respond", "whole"]
 
 Header: TypeAlias = tuple[bytes, bytes]
+
+AS_DECLARED: Final = (b"x-content-type-options", b"nosniff")
+"""Payloads are JSON, whatever a browser that opens the address might take them for."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -62,7 +65,7 @@ def json_answer(value: Any, status: int = 200) -> Answer:
 
 async def respond(answer: Answer | StreamAnswer, send: Send) -> None:
     """Send the whole answer."""
-    headers = [(b"content-type", answer.content_type), *answer.headers]
+    headers = [(b"content-type", answer.content_type), AS_DECLARED, *answer.headers]
     if isinstance(answer, StreamAnswer):
         async with aclosing(answer.chunks) as chunks:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -79,6 +82,10 @@ async def respond(answer: Answer | StreamAnswer, send: Send) -> None:
 async def deny(answer: Answer, websocket: WebSocket) -> None:
     """Answer a WebSocket that is not accepted."""
     await websocket.receive()
-    headers = {name.decode(): value.decode() for name, value in answer.headers}
-    response = Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())
-    await websocket.send_denial_response(response)
+    await websocket.send_denial_response(whole(answer))
+
+
+def whole(answer: Answer) -> Response:
+    """The answer as one of Starlette's."""
+    headers = {name.decode(): value.decode() for name, value in (AS_DECLARED, *answer.headers)}
+    return Response(answer.body, answer.status, headers, media_type=answer.content_type.decode())

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from rotor.api import apps, audit, checkpoints, events, functions, health, login_links, openapi, runs, signals
+from rotor.api.answers import whole
 from rotor.api.authentication import LoopbackGuard
 from rotor.api.calls import Api
 from rotor.api.connect import Connect, connect_route
@@ -81,4 +82,4 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = "there is nothing at this path" if status == 404 else str(error)
     answer = problem(status if status in (404, 405) else 500, detail)
-    return Response(answer.body, answer.status, media_type=answer.content_type.decode())
+    return whole(answer)

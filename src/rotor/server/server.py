@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -97,6 +98,7 @@ class Server:
         bounded = Bounded(app)
         config = uvicorn.Config(
             bounded,
+            log_config=None,  # its lines go where ours go, in the same form
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -108,6 +110,7 @@ class Server:
             timeout_graceful_shutdown=3,
             server_header=False,
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._http = _Http(config)
         bounded.connections = self._http.server_state.connections
         listening = self._listening or _bind(self.config)
@@ -139,6 +142,11 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """uvicorn calls it an error of ours when a WebSocket was refused, which any stranger can bring about."""
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _count(store: Store, workers: Workers) -> None:
