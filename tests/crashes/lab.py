@@ -65,6 +65,8 @@ class Lab:
         self.tallied: Counter[str] = Counter()
         """What verdicts have counted so far."""
         self.story: list[str] = []
+        self._without_database: list[tuple[float, float]] = []
+        """From when until when, in their order."""
         self._began = time.monotonic()
 
     async def start(self) -> None:
@@ -130,9 +132,19 @@ class Lab:
         self.strikes += [Strike(program.process.pid, what, began, now) for program in programs]
 
     def _strike_who_needs(self, number: int, what: str, began: float) -> None:
-        """A server that is away for long keeps no leases."""
+        """A server that is away for long keeps no leases; nor does one whose database was away shortly before."""
+        for database_away, database_back in reversed(self._without_database):
+            if database_away < began < database_back + SHORT_SECONDS:
+                began = database_away
         if time.time() - began > SHORT_SECONDS:
             self.strike(what, began, self.workers[number], self.app)
+
+    @asynccontextmanager
+    async def _no_database(self) -> AsyncIterator[None]:
+        """Within, no server can keep a lease."""
+        began = time.time()
+        yield
+        self._without_database.append((began, time.time()))
 
     async def end_server(self, number: int, how: signal.Signals, *, away_seconds: float = 0) -> None:
         """It is killed or asked to stop, and another one starts in its place."""
@@ -224,17 +236,18 @@ class Lab:
         process = self.postgres.process
         assert process is not None
         assert process.process_id is not None
-        async with self.injecting("Postgres", how.name, f"(away for {away_seconds:.1f} s and its start)"):
-            os.kill(process.process_id, how)
-            if how is signal.SIGTERM:
-                await until(self._refuses_connections)
-                await asyncio.sleep(0.5)
-                assert process.exit_code() is None, "nobody held a connection"
-                os.kill(process.process_id, signal.SIGINT)
-            await asyncio.to_thread(process.wait)
-        await asyncio.to_thread(self.postgres.stop)
-        await asyncio.sleep(away_seconds)
-        await asyncio.to_thread(self.postgres.start)
+        async with self._no_database():
+            async with self.injecting("Postgres", how.name, f"(away for {away_seconds:.1f} s and its start)"):
+                os.kill(process.process_id, how)
+                if how is signal.SIGTERM:
+                    await until(self._refuses_connections)
+                    await asyncio.sleep(0.5)
+                    assert process.exit_code() is None, "nobody held a connection"
+                    os.kill(process.process_id, signal.SIGINT)
+                await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(self.postgres.stop)
+            await asyncio.sleep(away_seconds)
+            await asyncio.to_thread(self.postgres.start)
 
     async def _refuses_connections(self) -> bool:
         try:
@@ -248,7 +261,7 @@ class Lab:
 
     async def freeze_postgres(self) -> None:
         """Every backend stands still: nobody is told, and all statements hang. It explains no second run of a body."""
-        async with self.injecting("Postgres", FROZEN):
+        async with self._no_database(), self.injecting("Postgres", FROZEN):
             processes = self._postgres_processes()
             for process in processes:
                 os.kill(process, signal.SIGSTOP)
@@ -265,7 +278,7 @@ class Lab:
 
     async def exhaust_connections(self, seconds: float = 1.0) -> None:
         """All connections are taken, and those of the servers are lost."""
-        async with self.injecting("Postgres", NO_CONNECTION, f"({seconds:.1f} s)"):
+        async with self._no_database(), self.injecting("Postgres", NO_CONNECTION, f"({seconds:.1f} s)"):
             hogs: list[asyncpg.Connection[asyncpg.Record]] = []
             refused = 0
             try:
@@ -287,7 +300,7 @@ class Lab:
         """Break it once there is something to break. `after_bytes` is how much of a half request or answer passes."""
         link, began = self.links[name], time.time()
         async with self.injecting(name, how, f"({seconds:.1f} s, {after_bytes} bytes)"):
-            await until(link.is_in_use)
+            await until(link.is_in_use, within_seconds=60)
             before = link.harmed
             link.harm(how, after_bytes)
             await until(lambda: link.is_harmed(since=before), within_seconds=60)
