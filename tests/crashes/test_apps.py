@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.crashes.bench import Bench, until
+from rotor import limits
+from tests.crashes.bench import Bench, Program, until
 from tests.dev.processes import free_port
 
 
@@ -24,6 +25,46 @@ async def test_another_invocation_goes_on_where_an_app_was_killed(bench: Bench) 
     assert bench.notes("g") == ["before", "begin", "begin", "end", "after"]
     assert before.items() <= (await bench.recorded()).items()
     assert await bench.findings() == []
+
+
+async def test_a_run_that_kills_its_app_each_time_fails_and_one_beside_it_does_not(bench: Bench) -> None:
+    port = free_port()
+    await bench.server()
+    app = await bench.app(port)
+    await bench.sync(port)
+    rotor = bench.client()
+    beside = await rotor.send("gated", {"key": "g"})
+    await bench.noted("g", "begin")
+    deadly = await rotor.send("deadly", {"key": "d"})
+    while await queued(bench, app):
+        app = await bench.app(port)
+        await bench.rows("UPDATE runs SET due_at = now() WHERE status = 'queued' AND function_id = 'deadly'")
+    run = await bench.run_of(deadly)
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error.name == "WorkerLostError"
+    assert limits.LOSSES <= bench.notes("d").count("die") <= limits.LOSSES + 1
+    bench.open_gate("g")
+    await bench.app(port)
+    await bench.rows("UPDATE runs SET due_at = now() WHERE status = 'queued'")
+    await bench.all_ended()
+    assert (await bench.run_of(beside)).status == "completed"
+    assert await bench.findings() == []
+
+
+async def queued(bench: Bench, app: Program) -> bool:
+    """Once the app has died and its server knows: whether the deadly run is to be tried again."""
+
+    async def status() -> str:
+        (row,) = await bench.rows("SELECT status FROM runs WHERE function_id = 'deadly'")
+        return str(row["status"])
+
+    async def known() -> bool:
+        found = await status()
+        return found == "failed" or (found == "queued" and app.process.poll() is not None)
+
+    await until(known)
+    return await status() == "queued"
 
 
 async def _completes(bench: Bench, public_url: str) -> None:

@@ -65,6 +65,7 @@ async def test_a_server_that_is_killed_under_load_loses_and_doubles_nothing(benc
 
 async def test_a_worker_leaves_a_server_that_does_not_answer_its_greeting(bench: Bench) -> None:
     """A frozen server's port still takes connections."""
+    bench.launcher = ["tests.crashes.launch"]  # whose workers wait for a greeting no longer than necessary
     server = await bench.server()
     server.signal(signal.SIGSTOP)
     try:

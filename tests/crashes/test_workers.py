@@ -30,6 +30,7 @@ async def test_another_worker_goes_on_where_one_was_killed(bench: Bench) -> None
     ended = await rotor.runs.wait(run.id, timeout=20)
     assert ended.output == ["before", "end", "after"]
     assert bench.notes("g") == ["before", "begin", "begin", "end", "after"]
+    assert (ended.attempt, [step.attempts for step in ended.steps]) == (0, [1, 1, 1]), "the crash used up a retry"
     assert before.items() <= (await bench.recorded()).items()
     assert await bench.findings() == []
 
