@@ -286,6 +286,26 @@ async def test_a_worker_that_connects_while_leases_are_kept_is_not_cut_off(
     await late.leave()
 
 
+async def test_a_worker_that_comes_back_while_leases_are_kept_is_not_cut_off(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    lease_id = (await worker.hears("welcome")).lease_id
+    extend, again = leases.extend, FakeWorker(workers)
+
+    async def slowly(*arguments: Any) -> Any:
+        await again.connect(hello("f", lease_id=lease_id))
+        return await extend(*arguments)
+
+    monkeypatch.setattr(leases, "extend", slowly)
+    await keep(store, workers)
+    await worker.gone()
+
+    assert await give_run(store, again)
+    assert again.closed is None
+    await again.leave()
+
+
 # --- lost connections
 
 

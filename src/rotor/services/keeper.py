@@ -27,9 +27,10 @@ class Keeper(Loop):
         self._invoker = invoker
 
     async def _keep(self) -> float | None:
-        alive = {**self._workers.alive(), **dict.fromkeys(self._invoker.alive())}
+        workers = self._workers.alive()
+        alive = {**workers, **dict.fromkeys(self._invoker.alive())}
         kept = await leases.extend(self._store.database, alive) if alive else set()
-        self._workers.cut_off(alive.keys() - kept)
+        self._workers.cut_off({lease_id: number for lease_id, number in workers.items() if lease_id not in kept})
         if ended := self._invoker.take_ended():
             await leases.end_invocations(self._store.database, ended)
         if calls := self._invoker.take_calls():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -271,15 +271,16 @@ class Workers:
         silent = time.monotonic() - 2 * limits.HEARTBEAT.total_seconds()
         return {lease_id: each.number for lease_id, each in self.connections.items() if each.heard_at > silent}
 
-    def cut_off(self, lost: Collection[UUID]) -> None:
-        """Cut off the workers whose leases are lost, and those that were not heard for as long as a lease lasts.
+    def cut_off(self, lost: Mapping[UUID, int]) -> None:
+        """Cut off the workers that have lost their leases, each with the number of the connection that has, and those
+        that were not heard for as long as a lease lasts.
 
         Whatever they still hold is another's by now, or their own by a later connection, to another server.
         """
         silent = time.monotonic() - limits.LEASE.total_seconds()
         for lease_id, connection in self.connections.items():
-            if lease_id in lost or connection.heard_at < silent:
-                connection.cut_off("the lease ran out: no heartbeat came in time")
+            if lost.get(lease_id) == connection.number or connection.heard_at < silent:
+                connection.cut_off("no heartbeat came within its lease, or it is connected to another server")
 
     async def say_goodbye(self) -> None:
         """This server stops: the workers connect again, to it or to another, and keep what they hold."""
