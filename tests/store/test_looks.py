@@ -371,6 +371,24 @@ async def test_a_wait_that_has_looked_back_is_tried_on_what_is_at_hand(
     assert not read & {"find_events", "read_events", "read_waits"}
 
 
+async def test_what_another_server_has_still_to_look_at_holds_up_only_who_may_want_it(
+    store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(*(messages.awaits_event(run_id, f"w{n}", "opened", equals={"data.id": n}) for n in range(3)))
+    await match(store)
+    await send(second_store, "opened", {"id": 0}, id="theirs")  # by a server that is slow to look
+    read = asked_of(store, monkeypatch)
+    await send(store, "opened", {"id": 1}, id="ours")
+    await match(store)
+    assert await taken(store, run_id, "w1") == "ours"
+    assert "find_events" not in read
+    await send(store, "opened", {"id": 0}, id="later")
+    await match(store)
+
+    assert [await taken(store, run_id, f"w{n}") for n in range(3)] == ["theirs", "ours", None]
+
+
 def asked_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the statements that fetch rows from now on, outside of transactions."""
     asked: set[str] = set()

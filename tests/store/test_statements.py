@@ -122,7 +122,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
         (ones, [f"name{n}" for n in range(BATCH)]),
     ),
     "find_waits": (
-        {"waits_topic", "runs_pkey", "deliveries_oldest"},
+        {"waits_topic", "runs_pkey", "deliveries_oldest", "event_values_pkey", "event_paths_pkey"},
         (ones, [f"event:name{n % 50}" for n in range(BATCH)], list(range(BATCH)), ones, 1_000),
     ),
     "find_wait_keys": ({"waits_topic"}, (ones, [f"event:name{n % 50}" for n in range(BATCH)], list(range(BATCH)))),

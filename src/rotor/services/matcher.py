@@ -18,9 +18,8 @@ from rotor.services.loop import Loop
 from rotor.store.cancellation import cancel
 from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Record
-from rotor.store.fresh import EffectiveEvent
-from rotor.store.intake import EventRow
-from rotor.store.looks import index_events, look_at_events, look_at_fresh_waits, look_at_waits, unlooked_waits
+from rotor.store.fresh import EffectiveEvent, agree, merged
+from rotor.store.looks import events_read_back, look_at_events, look_at_fresh_waits, look_at_waits, unlooked_waits
 from rotor.store.problems import Overloaded, Problem
 from rotor.store.store import Store
 
@@ -52,16 +51,19 @@ class Matcher(Loop):
         self._store = store
         self._looked: list[int] = []
         """Deliveries that have been looked at and are still to be deleted."""
-        self._revisions: set[tuple[int, int]] = set()
+        self._revisions: dict[int, int] = {}
         """What was known of the waits then: the revisions of workspaces."""
 
     async def _look(self) -> float | None:
         fresh = self._store.changes.fresh
         deliveries = fresh.take()
         if deliveries:
+            revisions = merged(deliveries)
+            if not agree(self._revisions, revisions):
+                await self._delete()
             events = [event for delivery in deliveries for event in delivery.events]
             await self._deliver(events, [number for delivery in deliveries for number in delivery.ids])
-            self._revisions.update(*(delivery.revisions.items() for delivery in deliveries))
+            self._revisions |= revisions
         waits = fresh.take_waits()
         if waits:
             await look_at_fresh_waits(self._store, waits)
@@ -91,10 +93,8 @@ class Matcher(Loop):
                 await self._release(batch)
         workspace_ids = [workspace_id for batch in batches for workspace_id in batch["workspace_ids"]]
         event_ids = [event_id for batch in batches for event_id in batch["event_ids"]]
-        database = self._store.database
-        events = await database.fetch("read_events", workspace_ids, event_ids)
-        indexed = await index_events(database, self._store.intake.subscriptions, events)
-        await self._deliver(indexed, [batch["id"] for batch in batches])
+        rows = await self._store.database.fetch("read_events", workspace_ids, event_ids)
+        await self._deliver(await events_read_back(self._store, rows), [batch["id"] for batch in batches])
 
     async def _deliver(self, events: Sequence[EffectiveEvent], deliveries: Sequence[int]) -> None:
         for event in events:
@@ -109,17 +109,15 @@ class Matcher(Loop):
         looked, revisions = self._looked, self._revisions
         if not looked:
             return
-        self._looked, self._revisions = [], set()
-        columns = [list(column) for column in zip(*revisions, strict=True)] if revisions else [[], []]
-        if await self._store.database.fetchval("delete_deliveries", looked, *columns):
+        self._looked, self._revisions = [], {}
+        known = list(revisions), list(revisions.values())
+        if await self._store.database.fetchval("delete_deliveries", looked, *known):
             self._store.changes.look_elsewhere()
 
     async def _release(self, batch: Record) -> None:
         """A deferred event takes effect: it starts its runs, once."""
         async with self._store.database.transaction() as connection:
-            rows = await connection.fetch("release_deferred_events", batch["workspace_ids"], batch["event_ids"])
-            events = [EventRow(row["workspace_id"], row["id"], row["name"], row["data"], row["ts"]) for row in rows]
-            started = await self._store.intake.start_runs(connection, events)
+            started = await self._store.intake.release(connection, batch["workspace_ids"], batch["event_ids"])
         if started:
             self._store.changes.queued.set()
 

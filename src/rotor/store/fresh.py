@@ -7,7 +7,7 @@ Only a shortcut: each delivery is on record too, and any server takes it up wher
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import msgspec
 from rotor import limits
 from rotor.engine.effects import PutWait
 
-__all__ = ["HELD_FOR", "Accepted", "Delivery", "EffectiveEvent", "Fresh"]
+__all__ = ["HELD_FOR", "Accepted", "Delivery", "EffectiveEvent", "Fresh", "agree", "merged"]
 
 HELD_FOR = timedelta(seconds=5)
 """How long a delivery is left to the server that committed it."""
@@ -60,6 +60,16 @@ class Delivery(msgspec.Struct, frozen=True):
         return DELIVERY_BYTES + sum(DELIVERY_BYTES + len(event.data) for event in self.events)
 
 
+def agree(revisions: Mapping[int, int], others: Mapping[int, int]) -> bool:
+    """Whether no workspace is at another revision in `others`."""
+    return all(revisions.get(workspace_id, revision) == revision for workspace_id, revision in others.items())
+
+
+def merged(deliveries: Iterable[Delivery]) -> dict[int, int]:
+    """The revisions of deliveries that agree."""
+    return {workspace_id: revision for delivery in deliveries for workspace_id, revision in delivery.revisions.items()}
+
+
 class Accepted(NamedTuple):
     """What the commit of some events leaves to be done."""
 
@@ -91,13 +101,18 @@ class Fresh:
         self._weight += delivery.weight
 
     def take(self) -> list[Delivery]:
-        """The earliest: as many as have a batch of events, and one at least if there is any."""
+        """The earliest, and what goes with it: up to a batch of events, made at the same revisions."""
         taken: list[Delivery] = []
+        revisions: dict[int, int] = {}
         count = 0
-        while self._deliveries and (not taken or count + len(self._deliveries[0].events) <= limits.BATCH):
+        while self._deliveries:
+            earliest = self._deliveries[0]
+            count += len(earliest.events)
+            if taken and (count > limits.BATCH or not agree(revisions, earliest.revisions)):
+                break
             taken.append(self._deliveries.popleft())
-            self._weight -= taken[-1].weight
-            count += len(taken[-1].events)
+            revisions |= earliest.revisions
+            self._weight -= earliest.weight
         return taken
 
     def put_waits(self, waits: Sequence[PutWait]) -> None:

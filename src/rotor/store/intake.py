@@ -22,7 +22,7 @@ import uuid_utils
 from uuid_utils.compat import uuid7
 
 from rotor import limits
-from rotor.engine.matching import Candidate, Match, event_hashes, parse_match
+from rotor.engine.matching import Candidate, Match, parse_match
 from rotor.protocol import json
 from rotor.protocol.json import Raw
 from rotor.store.changes import Changes
@@ -121,11 +121,13 @@ class Intake:
             raise TryAgain
         return accepted
 
-    async def start_runs(self, connection: Connection, events: Sequence[EventRow]) -> bool:
-        """Start what `events` start, which are there already and have a time; whether there is anything."""
-        if not events:
+    async def release(self, connection: Connection, workspace_ids: Sequence[int], event_ids: Sequence[str]) -> bool:
+        """Let deferred events take effect, each once; whether runs were started."""
+        rows = await connection.fetch("release_deferred_events", workspace_ids, event_ids)
+        if not rows:
             return False
-        known = await self.subscriptions.read(connection, {(event.workspace_id, event.name) for event in events})
+        known = await self.subscriptions.read(connection, {(row["workspace_id"], row["name"]) for row in rows})
+        events = [EventRow(row["workspace_id"], row["id"], row["name"], row["data"], row["ts"]) for row in rows]
         runs = [
             NewRun(event.workspace_id, function_id, event.id)
             for event in events
@@ -134,6 +136,13 @@ class Intake:
         held = await hold_functions(connection, {(run.workspace_id, run.function_id) for run in runs})
         runs = [run for run in runs if (run.workspace_id, run.function_id) in held]
         await insert_runs(connection, runs)
+        values = [
+            (event.workspace_id, event.name, match_hash, row["effective_at"], row["position"], event.id)
+            for event, row in zip(events, rows, strict=True)
+            for match_hash in known.by_name[event.workspace_id, event.name].hashes(_view(event))[1:]
+        ]
+        if values:
+            await connection.execute("insert_event_values", *_columns(values, 6))
         return bool(runs)
 
 
@@ -153,8 +162,7 @@ async def _write(
     values = [
         (str(event.workspace_id), event.name, match_hash, event.id, place)
         for place, event, hashes in wanted
-        for match_hash in hashes
-        if match_hash
+        for match_hash in hashes[1:]
     ]
     try:
         row = await connection.fetchrow(
@@ -201,10 +209,8 @@ def _wanted(events: Sequence[EventRow], known: Known) -> list[tuple[int, EventRo
     found = []
     for place, event in enumerate(events, 1):
         subscribers = known.by_name[event.workspace_id, event.name]
-        if subscribers.awaited:
-            found.append((place, event, (0, *event_hashes(_view(event), subscribers.paths))))
-        elif event.name == CANCEL_RUN:
-            found.append((place, event, ()))
+        if subscribers.awaited or event.name == CANCEL_RUN:
+            found.append((place, event, subscribers.hashes(_view(event) if subscribers.paths else {})))
     return found
 
 

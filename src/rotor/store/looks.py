@@ -13,8 +13,9 @@ an event that was looked at by what was known of the paths before its commit is 
 since.
 
 A wait whose look back is done has been tried on every event that was looked at since. So where nothing older still
-waits to be looked at, the first of the events at hand that it accepts is the first of all. Otherwise, and where a look
-back is owed, the wait looks at what came since the oldest batch that still waits.
+waits to be looked at, or nothing that has the wait's value, the first of the events at hand that it accepts is the
+first of all. Otherwise, and where a look back is owed, the wait looks at what came since the oldest batch that still
+waits.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import msgspec
 from rotor import limits
 from rotor.engine.arrivals import EventArrived
 from rotor.engine.effects import PutWait
-from rotor.engine.matching import Candidate, Match, event_hashes
+from rotor.engine.matching import Candidate, Match
 from rotor.engine.run import StepKey
 from rotor.protocol import json
 from rotor.protocol.json import Raw
@@ -40,10 +41,10 @@ from rotor.store.committer import Committer
 from rotor.store.database import Database, Record
 from rotor.store.fresh import EffectiveEvent
 from rotor.store.store import Store
-from rotor.store.subscriptions import Known, Subscriptions
+from rotor.store.subscriptions import Known
 
 __all__ = [
-    "index_events",
+    "events_read_back",
     "look_at_events",
     "look_at_fresh_waits",
     "look_at_waits",
@@ -75,30 +76,17 @@ class Look:
     after: Place | tuple[None, None]
 
 
-async def index_events(
-    database: Database, subscriptions: Subscriptions, rows: Sequence[Record]
-) -> list[EffectiveEvent]:
-    """Events that were read back, and their values kept at the paths that waits use now."""
+async def events_read_back(store: Store, rows: Sequence[Record]) -> list[EffectiveEvent]:
+    """Events, with what the waits for them are stored under now."""
     if not rows:
         return []
-    async with database.connection() as connection:
-        known = await subscriptions.read(connection, {(row["workspace_id"], row["name"]) for row in rows})
+    async with store.database.connection() as connection:
+        known = await store.intake.subscriptions.read(connection, {(row["workspace_id"], row["name"]) for row in rows})
     events = []
     for row in rows:
         event = EffectiveEvent(**row)
-        subscribers = known.by_name[event.workspace_id, event.name]
-        if subscribers.awaited:
-            hashes = (0, *event_hashes(_view(event), subscribers.paths))
-            event = msgspec.structs.replace(event, hashes=hashes)
-        events.append(event)
-    values = [
-        (event.workspace_id, event.name, match_hash, event.effective_at, event.position, event.id)
-        for event in events
-        for match_hash in event.hashes
-        if match_hash
-    ]
-    if values:
-        await database.execute("insert_event_values", *map(list, zip(*values, strict=True)))
+        hashes = known.by_name[event.workspace_id, event.name].hashes(_view(event))
+        events.append(msgspec.structs.replace(event, hashes=hashes))
     return events
 
 
@@ -150,7 +138,7 @@ def _choose(
             if not match.accepts(candidate):
                 continue
             other = taken.setdefault((key.run_id, event.id), key)
-            if other is not key or _is_pending(row, event):
+            if other is not key or _may_be_later(row, event):
                 later[key] = later[other] = None
             chosen[key] = event
             break
@@ -159,10 +147,10 @@ def _choose(
     return {key: event for key, event in chosen.items() if key.run_id not in runs}, list(later)
 
 
-def _is_pending(row: Record, event: EffectiveEvent) -> bool:
-    """Whether events of before this one still wait to be looked at."""
-    pending: datetime | None = row["pending_since"]
-    return pending is not None and pending <= event.effective_at
+def _may_be_later(wait: Record, event: EffectiveEvent) -> bool:
+    """Whether events of before this one still wait to be looked at, and the wait may want one of them."""
+    pending: datetime | None = wait["pending_since"]
+    return pending is not None and pending <= event.effective_at and wait["first_pending"] != event.position
 
 
 async def _give(committer: Committer, chosen: Mapping[StepKey, EffectiveEvent]) -> list[StepKey]:

@@ -8,11 +8,12 @@ memory that is out of date is never acted upon, whichever server changed what.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from rotor import limits
+from rotor.engine.matching import event_hashes
 from rotor.store.database import Connection
 
 __all__ = ["EventName", "Known", "Subscribers", "Subscriptions"]
@@ -32,6 +33,10 @@ class Subscribers(msgspec.Struct, frozen=True):
     """By which waits have told such events apart."""
     dated: bool
     """Each path has its date. Nothing tells of that, so it may be true by now."""
+
+    def hashes(self, event: dict[str, Any]) -> tuple[int, ...]:
+        """What the waits that may want `event` are stored under: first 0, for those without a path. Empty: nobody waits."""
+        return (0, *event_hashes(event, self.paths)) if self.awaited else ()
 
     @property
     def needs_time(self) -> bool:
