@@ -198,6 +198,13 @@ class GroupCommit(Generic[T, R]):
 
     async def _patiently(self, members: Sequence[T]) -> Sequence[R]:
         """Write, again and again while Postgres is away or in the way; another error is the group's own."""
+        try:
+            return await self._write(members)
+        except TRANSIENT as error:
+            return await self._again(members, error)
+
+    async def _again(self, members: Sequence[T], error: Exception) -> Sequence[R]:
+        """Go on trying after the first try, which ended in `error`."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TRANSIENT),
             wait=wait_exponential(0.01, max=2) + wait_random(0, 0.02),
@@ -211,6 +218,8 @@ class GroupCommit(Generic[T, R]):
             reraise=True,
         ):
             with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise error
                 return await self._write(members)
         raise AssertionError("retrying ends with a result or an error")
 

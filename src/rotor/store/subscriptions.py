@@ -35,7 +35,7 @@ class Subscribers(msgspec.Struct, frozen=True):
     """Each path has its date. Nothing tells of that, so it may be true by now."""
 
     def hashes(self, event: dict[str, Any]) -> tuple[int, ...]:
-        """What waits that may want `event` are stored under: first 0, for those without a path. Empty: there are none."""
+        """What the waits that may want `event` are stored under: first 0, for those without a path."""
         return (0, *event_hashes(event, self.paths)) if self.awaited else ()
 
     @property
