@@ -90,3 +90,20 @@ async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(fresh_databas
     """
 
     assert list(whole_reads(await plan(fresh_database, joined))) == ["Index Only Scan of steps, steps_taken"]
+
+
+def in_place_of_the_key(node: dict[str, Any]) -> Iterator[str]:
+    """Reads of all that a workspace has, to find one row by its id."""
+    if node.get("Index Cond") == "(workspace_id = $1)" and "(id = " in node.get("Filter", ""):
+        yield node["Index Name"]
+    for below in node.get("Plans", ()):
+        yield from in_place_of_the_key(below)
+
+
+async def test_one_row_is_found_by_its_key_and_not_among_all_of_its_workspace(fresh_database: Database) -> None:
+    found = {
+        entry.name: list(in_place_of_the_key(await plan(fresh_database, entry.read_text(encoding="utf-8"))))
+        for entry in QUERIES.iterdir()
+    }
+
+    assert {name: indexes for name, indexes in found.items() if indexes} == {}

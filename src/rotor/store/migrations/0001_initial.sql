@@ -155,7 +155,7 @@ CREATE TABLE app_calls (
 );
 
 CREATE TABLE runs (
-    id                   uuid PRIMARY KEY,
+    id                   uuid NOT NULL,
     workspace_id         bigint NOT NULL,
     function_id          text NOT NULL,
     event_id             text NOT NULL,
@@ -199,6 +199,8 @@ CREATE UNIQUE INDEX runs_parent ON runs (parent_run_id, parent_step_id, parent_s
 CREATE INDEX runs_open_children ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX runs_cancelling ON runs (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX runs_ended ON runs (ended_at) WHERE ended_at IS NOT NULL;
+-- Last: of indexes that cost the same, as all do while a table is empty, the planner takes the youngest.
+ALTER TABLE runs ADD PRIMARY KEY (id);
 
 -- The key is (id, n-th use) as a pair, never a text with a suffix. Nothing that a step changes is indexed.
 CREATE TABLE steps (

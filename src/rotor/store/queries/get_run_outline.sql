@@ -14,4 +14,5 @@ FROM runs
 LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
 LEFT JOIN functions ON functions.workspace_id = runs.workspace_id AND functions.id = runs.function_id
 LEFT JOIN leases ON leases.id = runs.lease_id
-WHERE runs.workspace_id = $1 AND runs.id = $2
+-- Not a plain comparison of the workspace: that would let an index be read that has all its runs.
+WHERE runs.id = $2 AND (runs.workspace_id = $1) IS TRUE
