@@ -15,7 +15,7 @@ from rotor.engine.run import StepKey
 from rotor.protocol.messages import CancelRun, Committed, DropRun, HolderMessage, Refused, RunMessage, Settled, StartRun
 from rotor.store import leases
 from rotor.store.cancellation import cancel
-from rotor.store.claims import claim_invocations
+from rotor.store.claims import ClaimedInvocation, claim_invocations
 from rotor.store.committer import NONE, Exchange
 from rotor.store.problems import Overloaded
 from rotor.store.progress import divide, write_progress
@@ -471,18 +471,23 @@ async def test_a_worker_whose_lease_was_taken_writes_nothing_more(store: Store) 
     assert await select(store.database, "SELECT 1 FROM steps") == []
 
 
-async def test_results_of_an_invocation_go_the_short_way_while_all_its_messages_come_to_this_server(
-    store: Store,
-) -> None:
-    """The one that is missing may have opened a wait at another server."""
+async def invoked(store: Store) -> ClaimedInvocation:
+    """A run that is invoked from this server, and whose app may post its checkpoints to any."""
     await serve(store, "f", serve_url="http://app/")
-    run_id = str(await begin(store))
+    await begin(store)
     (claimed,) = await claim_invocations(store.database, count=1)
     store.holders.add(claimed.lease_id, None)
     store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet)
+    return claimed
+
+
+async def test_results_of_an_invocation_go_the_short_way_while_all_its_messages_come_to_this_server(
+    store: Store,
+) -> None:
+    claimed = await invoked(store)
 
     async def post(n: int) -> list[HolderMessage]:
-        done = replace(messages.done(run_id, f"step {n}"), n=n)
+        done = replace(messages.done(claimed.run_id, f"step {n}"), n=n)
         (answer,) = await store.committer.exchange([Exchange(1, claimed.lease_id, [done])])
         return answer
 
@@ -496,6 +501,25 @@ async def test_results_of_an_invocation_go_the_short_way_while_all_its_messages_
         posting = asyncio.create_task(post(5))
         await until_blocked(other)
     assert acknowledged(await posting) == [5]
+
+
+async def test_an_app_hears_of_a_wait_that_it_opened_at_another_server(store: Store, second_store: Store) -> None:
+    claimed = await invoked(store)
+
+    async def post(to: Store, message: RunMessage, n: int) -> list[HolderMessage]:
+        said = Exchange(1, claimed.lease_id, [replace(message, n=n)], told=0)
+        (answer,) = await to.committer.exchange([said])
+        return answer
+
+    await post(store, messages.done(claimed.run_id, "a"), 1)
+    await post(second_store, messages.sleeps(claimed.run_id, "nap", 60), 2)
+    await fire_deadlines(second_store, timedelta(seconds=60))
+    committed, settled = await post(store, messages.done(claimed.run_id, "b"), 3)
+
+    assert isinstance(committed, Committed)
+    assert isinstance(settled, Settled)
+    assert [memo.id for memo in settled.memo] == ["nap"]
+    assert settled.memo[0].group < committed.group
 
 
 async def test_an_app_is_told_with_each_answer_what_was_settled_since_the_last(
