@@ -53,6 +53,8 @@ COMMIT_QUEUE: Final = 20_000
 COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 """About how large those writes are together; the same beyond it."""
 WORKER_SLOTS: Final = 10_000
+INVOKED_RUNS: Final = 500
+"""Runs that one server has invoked over HTTP at once; beyond it those that are due wait."""
 KEPT_BODIES: Final = 10_000
 """Parked bodies in one worker's memory that a server remembers; others go on from what is recorded."""
 CONNECTIONS: Final = 10_000

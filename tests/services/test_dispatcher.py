@@ -12,6 +12,7 @@ from rotor import limits
 from rotor.protocol.messages import Goodbye
 from rotor.services import dispatcher
 from rotor.services.dispatcher import Dispatcher
+from rotor.services.slots import Openings
 from rotor.services.workers import Workers
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
@@ -29,9 +30,8 @@ class FakeInvoker:
         self.slots = slots
         self.started: list[ClaimedInvocation] = []
 
-    @property
-    def free_slots(self) -> int:
-        return self.slots - len(self.started)
+    def openings(self) -> Openings:
+        return Openings(self.slots - len(self.started))
 
     def start(self, claimed: ClaimedInvocation) -> None:
         self.started.append(claimed)

@@ -136,6 +136,18 @@ async def test_a_function_with_many_due_runs_does_not_keep_the_invocations_of_ot
     assert "quiet" in claimed
 
 
+async def test_who_has_its_share_of_invocations_is_passed_over(store: Store) -> None:
+    await change(store.database, "INSERT INTO workspaces (name) VALUES ('other')")
+    for workspace_id in (1, 2):
+        for function_id in ("busy", "quiet"):
+            await serve(store, function_id, serve_url="https://app.example.com/api/rotor", workspace_id=workspace_id)
+            await begin(store, function_id, workspace_id=workspace_id)
+    claimed = await claim_invocations(store.database, count=10, not_of=[2], not_for=[(1, "busy"), (2, "quiet")])
+
+    assert [(one.workspace_id, one.start.function_id) for one in claimed] == [(1, "quiet")]
+    assert len(await claim_invocations(store.database, count=10)) == 3
+
+
 async def test_a_run_that_is_due_later_is_not_claimed(store: Store) -> None:
     holder, run_id = await hold(store)
     await holder.say(messages.body_failed(run_id, retry_after_seconds=60))

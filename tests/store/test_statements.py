@@ -78,7 +78,7 @@ month = timedelta(days=30)
 
 CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "claim_runs": ({"runs_due", "runs_pkey"}, (1, LEASE, ["f1", "f2"], BATCH, 1, 100)),
-    "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month, 100)),
+    "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month, 100, [2], ones, ["f9"] * BATCH)),
     "lock_runs": ({"leases_pkey", "runs_pkey"}, (runs, runs[:5], [LEASE], [LEASE])),
     "read_step_states": ({"steps_pkey", "waits_pkey"}, (runs, first_steps, zeros)),
     "count_waits": ({"waits_pkey"}, (runs,)),

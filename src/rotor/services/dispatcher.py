@@ -102,16 +102,18 @@ class Dispatcher(Loop):
         )
 
     async def _invoke(self) -> bool:
-        count = min(self._invoker.free_slots, limits.BATCH)
-        if not count:
+        openings = self._invoker.openings()
+        if not openings.runs:
             return False
-        claimed = await claim_invocations(self._store.database, count=count)
+        claimed = await claim_invocations(
+            self._store.database, count=openings.runs, not_of=openings.not_of, not_for=openings.not_for
+        )
         for invocation in claimed:
             if oversized(invocation.start):
                 await self._fail(invocation.workspace_id, invocation.lease_id, invocation.start)
             else:
                 self._invoker.start(invocation)
-        return len(claimed) == count
+        return len(claimed) == openings.runs
 
     async def _fail(
         self, workspace_id: int, lease_id: UUID, start: StartRun | ResumeRun, *, connection: int | None = None

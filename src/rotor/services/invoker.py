@@ -34,6 +34,7 @@ from rotor.protocol.messages import HolderMessage, HolderSays, Refused, RunFaile
 from rotor.protocol.signing import sign
 from rotor.services.answers import Answer, Answers, NoRoomError
 from rotor.services.connector import GuardedConnector, RefusedAddressError
+from rotor.services.slots import SLOTS, Openings, Slots
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
 from rotor.store.committer import Exchange
@@ -46,7 +47,6 @@ __all__ = ["Invoker"]
 
 log = logging.getLogger("rotor.services")
 
-AT_ONCE = 500
 CONNECT_WITHIN = 10.0
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 TRY_AGAIN_WITHIN = timedelta(seconds=60)
@@ -75,6 +75,7 @@ class Invoker:
         self._in_flight: dict[UUID, asyncio.Task[None]] = {}
         self._by_app: Counter[str] = Counter()
         """By serve_url: how many invocations are in flight."""
+        self._slots = Slots()
         self._unreached: dict[str, datetime] = {}
         """By serve_url: when the first of the invocations came that have found nobody since."""
         self._unanswered: set[UUID] = set()
@@ -85,9 +86,9 @@ class Invoker:
         self._ended_leases: list[UUID] = []
         """The leases of invocations that are over."""
 
-    @property
-    def free_slots(self) -> int:
-        return AT_ONCE - len(self._in_flight)
+    def openings(self) -> Openings:
+        """What may be invoked now."""
+        return self._slots.openings()
 
     def alive(self) -> list[UUID]:
         """The leases of the invocations in flight."""
@@ -110,6 +111,7 @@ class Invoker:
         task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
         self._in_flight[claimed.lease_id] = task
         self._by_app[claimed.serve_url] += 1
+        self._slots.take(claimed.workspace_id, claimed.start.function_id)
         task.add_done_callback(lambda _: self._ended(claimed, task))
 
     def _ended(self, claimed: ClaimedInvocation, task: asyncio.Task[None]) -> None:
@@ -119,6 +121,8 @@ class Invoker:
         self._by_app[claimed.serve_url] -= 1
         if not self._by_app[claimed.serve_url]:
             del self._by_app[claimed.serve_url]
+        if self._slots.give_back(claimed.workspace_id, claimed.start.function_id):
+            self._store.changes.queued.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error(
                 "%s failed; its run goes on once the lease runs out",
@@ -126,8 +130,6 @@ class Invoker:
                 exc_info=error,
                 extra=_told(claimed),
             )
-        if self.free_slots == 1:
-            self._store.changes.queued.set()
 
     async def stop(self) -> None:
         """Break off what is in flight: the runs go on elsewhere once their leases run out, or at once where told so."""
@@ -282,7 +284,7 @@ class Invoker:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=GuardedConnector(self._store.destinations, limit=AT_ONCE, keepalive_timeout=30),
+                connector=GuardedConnector(self._store.destinations, limit=SLOTS, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=limits.INVOCATION.total_seconds(), connect=CONNECT_WITHIN),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

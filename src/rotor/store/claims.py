@@ -78,10 +78,25 @@ def _is_quiet(row: Record, memo: Sequence[Memo]) -> bool:
     return not row["losses"] and all(one.status != "waiting" for one in memo)
 
 
-async def claim_invocations(database: Database, *, count: int) -> list[ClaimedInvocation]:
-    """Claim up to `count` due runs of functions served over HTTP, in any workspace."""
+async def claim_invocations(
+    database: Database,
+    *,
+    count: int,
+    not_of: Sequence[int] = (),
+    not_for: Sequence[tuple[int, str]] = (),
+) -> list[ClaimedInvocation]:
+    """Claim up to `count` due runs of functions served over HTTP: `not_of` these workspaces, `not_for` these functions,
+    each with its workspace."""
     async with database.transaction() as connection:
-        rows = await connection.fetch("claim_invocations", count, limits.LEASE, limits.VERSIONS_PER_RUN)
+        rows = await connection.fetch(
+            "claim_invocations",
+            count,
+            limits.LEASE,
+            limits.VERSIONS_PER_RUN,
+            not_of,
+            [workspace_id for workspace_id, _ in not_for],
+            [function_id for _, function_id in not_for],
+        )
         if not rows:
             return []
         memos = await _memos(connection, rows, frozenset())

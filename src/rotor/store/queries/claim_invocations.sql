@@ -1,9 +1,16 @@
 -- The dispatcher: up to $1 due runs of functions served over HTTP, each with a lease of its own that lasts $2. The functions
--- come in another order each time, so that none with many due runs keeps the others waiting.
+-- come in another order each time, so that none with many due runs keeps the others waiting. None of the workspaces $4, nor of
+-- the functions $5 (their workspaces) and $6 (their ids).
 -- A run notes the version of the app where that is another one ($3: how many at most).
 -- Index runs_due for each served function; SKIP LOCKED.
 WITH served AS MATERIALIZED (
-    SELECT workspace_id, id, serve_url, version FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL ORDER BY random()
+    SELECT workspace_id, id, serve_url, version FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL
+      AND workspace_id <> ALL ($4::bigint[])
+      AND NOT EXISTS (
+          SELECT FROM unnest($5::bigint[], $6::text[]) AS busy (workspace_id, id)
+          WHERE busy.workspace_id = functions.workspace_id AND busy.id = functions.id
+      )
+    ORDER BY random()
 ), due AS (
     SELECT queued.id, queued.started_at, served.serve_url, served.version, queued.workspace_id
     FROM served, LATERAL (
