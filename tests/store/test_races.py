@@ -166,8 +166,13 @@ async def test_a_completion_that_comes_after_the_wait_is_written_waits_for_its_c
     store: Store, second_store: Store
 ) -> None:
     holder, run_id = await hold(store)
-    async with locked(store.database, AS_IT_WRITES_THE_RUN) as other:
-        parking = asyncio.create_task(holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id)))
+    said = (
+        messages.awaits_signal(run_id, "gate", "s"),
+        messages.emitted(run_id, "tell", "told"),
+        messages.parked(run_id),
+    )
+    async with locked(store.database, AS_IT_WRITES_EVENTS) as other:
+        parking = asyncio.create_task(holder.say(*said))
         await until_blocked(other)
         completing = asyncio.create_task(complete(second_store, 1, "s", b"1"))
         await until_blocked(other, 2)

@@ -80,18 +80,19 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "claim_runs": ({"runs_due", "runs_pkey"}, (1, LEASE, ["f1", "f2"], BATCH, 1, 100)),
     "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month, 100, [2], ones, ["f9"] * BATCH)),
     "lock_runs": ({"leases_pkey", "runs_pkey"}, (runs, runs[:5], [LEASE], [LEASE])),
-    "read_step_states": ({"steps_pkey", "waits_pkey"}, (runs, first_steps, zeros)),
-    "count_waits": ({"waits_pkey"}, (runs,)),
-    "read_taken_events": ({"steps_taken"}, (runs, ["e1"] * BATCH)),
-    "lock_signals": ({"signals_pkey"}, (ones, [f"sig{n}" for n in range(BATCH)])),
-    "put_steps": (
-        {"steps_pkey"},
-        (runs, ["s1"] * BATCH, zeros, ["run"] * BATCH, ["completed"] * BATCH, ones, *[none] * 7, zeros),
+    "read_known": (
+        {"steps_pkey", "waits_pkey", "steps_taken"},
+        (runs, first_steps, zeros, runs, ["e1"] * BATCH, runs, [True] * BATCH),
     ),
-    "drop_waits": ({"waits_pkey"}, (runs, first_steps, zeros)),
-    "update_runs": (
-        {"runs_pkey"},
-        (runs, ["running"] * BATCH, none, zeros, zeros, zeros, *[none] * 4, [False] * BATCH),
+    "lock_signals": ({"signals_pkey"}, (ones, [f"sig{n}" for n in range(BATCH)])),
+    "put_batch": (
+        {"steps_pkey", "waits_pkey", "runs_pkey"},
+        (
+            *(runs, ["s1"] * BATCH, zeros, ["run"] * BATCH, ["completed"] * BATCH, ones, *[none] * 7, zeros),
+            *(runs, first_steps, zeros),
+            *(runs, ["s2"] * BATCH, zeros, ones, [60.0] * BATCH, *[none] * 7),
+            *(runs, ["running"] * BATCH, none, zeros, zeros, zeros, *[none] * 4, [False] * BATCH),
+        ),
     ),
     "close_steps": ({"steps_pkey", "waits_pkey", "signals_run"}, (runs, month)),
     "release_signals": ({"signals_pkey"}, (ones, [f"sig{n}" for n in range(BATCH)], month)),

@@ -137,6 +137,7 @@ def _apply(outcome: Outcome, known: Known, effect: Effect) -> None:
         case PutWait(key=key, topic=topic):
             known.parked[key.run_id] += key not in known.waits
             known.waits[key] = Wait(topic)
+            known.settled.discard(key.run_id)
         case DropWait(key=key):
             known.parked[key.run_id] -= key in known.waits
             known.waits.pop(key, None)
@@ -167,6 +168,8 @@ def _put_step(outcome: Outcome, known: Known, put: PutStep) -> None:
             seconds=before.seconds if put.seconds is None else put.seconds,
             until=put.until or before.until,
         )
+    if put.status not in STEP_ENDED:
+        known.settled.discard(put.key.run_id)
     outcome.steps[put.key] = put
     known.steps[put.key] = Step(put.op, put.status, put.attempts, put.child_run_id)
     if put.op == "wait_for_event" and put.event_id is not None:

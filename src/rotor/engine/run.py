@@ -97,6 +97,8 @@ class Known(msgspec.Struct, frozen=True):
     """(run, event) pairs: the events that waits of the run have taken."""
     parked: Counter[UUID] = msgspec.field(default_factory=Counter)
     """How many waits each run has that is about to park."""
+    settled: set[UUID] = msgspec.field(default_factory=set)
+    """Runs about to end of which no step is open."""
     resumable: frozenset[UUID] = frozenset()
     """Waiting runs that may go on at once with whoever keeps their bodies, as far as that has room."""
     room: Counter[UUID] = msgspec.field(default_factory=Counter)

@@ -230,7 +230,7 @@ class Committer:
                 news = await self._news(connection, runs, arrivals)
                 recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
                 outcome = decide_batch(runs, known, arrivals, self._random.random)
-                written = await write(connection, outcome, signals, self._intake)
+                written = await write(connection, outcome, signals, known.settled, self._intake)
             groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
             open_waits = {run_id: known.parked[run_id] for run_id in counted}
             told = self._tell(outcome, groups, news, open_waits)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from rotor.engine.arrivals import (
     Arrival,
     Cancelled,
@@ -72,7 +74,11 @@ def _may_end(arrival: Arrival) -> bool:
 
 def _may_wake(arrival: Arrival) -> bool:
     """Whether a run may go on because of it: its own, or the parent of one that ends."""
-    return not isinstance(arrival, FromHolder) or isinstance(arrival.message, RunCompleted | RunFailed | RunCancelled)
+    return not isinstance(arrival, FromHolder) or _ends(arrival)
+
+
+def _ends(arrival: Arrival) -> bool:
+    return isinstance(arrival, FromHolder) and isinstance(arrival.message, RunCompleted | RunFailed | RunCancelled)
 
 
 def _run(row: Record) -> Run:
@@ -108,29 +114,16 @@ async def read_known(
 
     Of the runs in `counted` and of those that park it is known how many waits they have.
     """
-    known = Known()
+    known = Known(resumable=keepers.runs, room=Counter(keepers.room))
     arrivals = [arrival for arrival in arrivals if not _is_plain(arrival)]
     if not arrivals:
         return known
-    keys = {key for arrival in arrivals for key in _step_keys(arrival, runs)}
-    if keys:
-        await _read_steps(connection, keys, known)
+    await _read_rows(connection, runs, arrivals, counted, known)
     signals = {signal for arrival in arrivals for signal in _signals(arrival, runs, known)}
     if signals:
         await _read_signals(connection, signals, known)
     functions = {function for arrival in arrivals for function in _functions(arrival)}
-    taken = [(arrival.key.run_id, arrival.event_id) for arrival in arrivals if isinstance(arrival, EventArrived)]
-    parking = {run_of(arrival) for arrival in arrivals if _parks(arrival)}
-    return Known(
-        known.steps,
-        known.waits,
-        known.signals,
-        await hold_functions(connection, functions),
-        await _read_taken(connection, taken),
-        await _count_waits(connection, parking.union(counted)),
-        keepers.runs,
-        Counter(keepers.room),
-    )
+    return replace(known, functions=await hold_functions(connection, functions))
 
 
 def _is_plain(arrival: Arrival) -> bool:
@@ -156,16 +149,46 @@ def _step_keys(arrival: Arrival, runs: dict[UUID, Run]) -> Iterable[StepKey]:
         yield run.parent
 
 
-async def _read_steps(connection: Connection, keys: set[StepKey], known: Known) -> None:
-    ordered = list(keys)
+async def _read_rows(
+    connection: Connection,
+    runs: dict[UUID, Run],
+    arrivals: Sequence[Arrival],
+    counted: Collection[UUID],
+    known: Known,
+) -> None:
+    """What is recorded of steps, waits and events."""
+    keys = list({key for arrival in arrivals for key in _step_keys(arrival, runs)})
+    pairs = [(arrival.key.run_id, arrival.event_id) for arrival in arrivals if isinstance(arrival, EventArrived)]
+    ending = {run_of(arrival) for arrival in arrivals if _ends(arrival)}
+    asked = list(ending.union(counted, (run_of(arrival) for arrival in arrivals if _parks(arrival))))
+    if not keys and not asked:
+        return
     rows = await connection.fetch(
-        "read_step_states", [key.run_id for key in ordered], [key.id for key in ordered], [key.index for key in ordered]
+        "read_known",
+        [key.run_id for key in keys],
+        [key.id for key in keys],
+        [key.index for key in keys],
+        [run_id for run_id, _ in pairs],
+        [event_id for _, event_id in pairs],
+        asked,
+        [run_id in ending for run_id in asked],
     )
     for row in rows:
-        key = StepKey(row["run_id"], row["id"], row["index"])
-        known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"], row["settled_group"])
-        if row["parked"]:
-            known.waits[key] = Wait(row["topic"], row["due"])
+        if row["about"] == "step":
+            _know_step(known, row)
+        elif row["about"] == "taken":
+            known.taken.add((row["run_id"], row["id"]))
+        else:
+            known.parked[row["run_id"]] = row["waits"]
+            if row["run_id"] in ending and not row["open"]:
+                known.settled.add(row["run_id"])
+
+
+def _know_step(known: Known, row: Record) -> None:
+    key = StepKey(row["run_id"], row["id"], row["index"])
+    known.steps[key] = Step(row["op"], row["status"], row["attempts"], row["child_run_id"], row["settled_group"])
+    if row["parked"]:
+        known.waits[key] = Wait(row["topic"], row["due"])
 
 
 def _signals(arrival: Arrival, runs: dict[UUID, Run], known: Known) -> Iterable[tuple[int, str]]:
@@ -205,20 +228,5 @@ def _functions(arrival: Arrival) -> Iterable[tuple[int, str]]:
             pass
 
 
-async def _read_taken(connection: Connection, pairs: list[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
-    if not pairs:
-        return set()
-    rows = await connection.fetch("read_taken_events", [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return {(row["run_id"], row["event_id"]) for row in rows}
-
-
 def _parks(arrival: Arrival) -> bool:
     return isinstance(arrival, FromHolder) and isinstance(arrival.message, RunParked)
-
-
-async def _count_waits(connection: Connection, run_ids: set[UUID]) -> Counter[UUID]:
-    if not run_ids:
-        return Counter()
-    counts = Counter(dict.fromkeys(run_ids, 0))
-    counts.update({row["run_id"]: row["waits"] for row in await connection.fetch("count_waits", list(run_ids))})
-    return counts

@@ -35,17 +35,13 @@ ACROSS: dict[str, frozenset[str]] = {
     "the committer's batch, under the locks of its runs, which say whose each is": frozenset(
         {
             "lock_runs",
-            "read_step_states",
-            "count_waits",
-            "read_taken_events",
+            "read_known",
             "read_news",
             "read_open_children",
-            "put_steps",
+            "put_batch",
             "put_progress",
             "read_step_groups",
             "read_ended_waits",
-            "drop_waits",
-            "update_runs",
             "close_steps",
         }
     ),

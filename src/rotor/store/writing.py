@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TypeVar
+from uuid import UUID
 
 from rotor import limits
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import DropWait, Emit, PutSignal, PutWait, ReleaseSignal, StartChild
-from rotor.engine.run import StepKey
+from rotor.engine.run import Run, StepKey
 from rotor.protocol import json
 from rotor.store.database import Connection
 from rotor.store.fresh import Accepted
@@ -39,14 +41,18 @@ class Written:
 
 
 async def write(
-    connection: Connection, outcome: Outcome, signals_known: frozenset[tuple[int, str]], intake: Intake
+    connection: Connection,
+    outcome: Outcome,
+    signals_known: frozenset[tuple[int, str]],
+    settled: AbstractSet[UUID],
+    intake: Intake,
 ) -> Written:
-    """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided."""
+    """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided, `settled`
+    the runs that leave nothing open as they end."""
     written = Written()
-    if outcome.steps:
-        await _put_steps(connection, outcome, written)
+    if outcome.steps or outcome.effects or outcome.changed:
+        await _put_batch(connection, outcome, written)
     if outcome.effects:
-        await _write_waits(connection, outcome, written)
         await _write_signals(connection, outcome, signals_known)
         await _start_children(connection, _of(outcome, StartChild), written)
         emitted = [
@@ -54,8 +60,9 @@ async def write(
         ]
         if emitted:
             written.accepted = await intake.accept_in(connection, emitted)
-    if outcome.changed:
-        await _update_runs(connection, outcome, written)
+    unsettled = [run_id for run_id in outcome.changed if outcome.runs[run_id].ended and run_id not in settled]
+    if unsettled:
+        await connection.execute("close_steps", unsettled, limits.SIGNAL_KEPT)
     return written
 
 
@@ -63,29 +70,28 @@ def _of(outcome: Outcome, kind: type[E]) -> list[E]:
     return [effect for effect in outcome.effects if isinstance(effect, kind)]
 
 
-async def _put_steps(connection: Connection, outcome: Outcome, written: Written) -> None:
-    puts = list(outcome.steps.values())
-    workspace_ids = [outcome.runs[put.key.run_id].workspace_id for put in puts]
+async def _put_batch(connection: Connection, outcome: Outcome, written: Written) -> None:
+    """Steps, waits and runs: one statement for nearly all batches."""
+    dropped, waits = _waits(outcome)
+    runs = [outcome.runs[run_id] for run_id in outcome.changed]
     row = await connection.fetchrow(
-        "put_steps",
-        [put.key.run_id for put in puts],
-        [put.key.id for put in puts],
-        [put.key.index for put in puts],
-        [put.op for put in puts],
-        [put.status for put in puts],
-        [put.attempts for put in puts],
-        connection.sealed(workspace_ids, [put.output for put in puts]),
-        connection.sealed(workspace_ids, [put.error for put in puts]),
-        [put.child_run_id for put in puts],
-        [put.event_id for put in puts],
-        [put.waits_for for put in puts],
-        [put.seconds for put in puts],
-        [put.until for put in puts],
-        [put.elapsed_ms for put in puts],
+        "put_batch",
+        *_step_columns(connection, outcome),
+        [key.run_id for key in dropped],
+        [key.id for key in dropped],
+        [key.index for key in dropped],
+        *_wait_columns(connection, waits),
+        *_run_columns(connection, runs),
     )
     assert row is not None
     written.group = row["number"]
-    if row["written"] < len(puts):
+    written.deadline_seconds = row["deadline_seconds"]
+    written.waits = [wait for wait in waits if wait.match is not None]
+    due = [run.due_seconds or 0 for run in runs if run.status == "queued"]
+    if due:
+        written.queued = min(due) <= 0
+        written.due_seconds = min((seconds for seconds in due if seconds > 0), default=None)
+    if row["written"] < len(outcome.steps):
         keys = list(outcome.steps)
         found = await connection.fetch(
             "read_step_groups",
@@ -97,45 +103,69 @@ async def _put_steps(connection: Connection, outcome: Outcome, written: Written)
         written.recorded = {StepKey(one["run_id"], one["id"], one["index"]): one["settled_group"] for one in found}
 
 
-async def _write_waits(connection: Connection, outcome: Outcome, written: Written) -> None:
-    """Drop what ended, then insert what parks; what did both in one batch leaves nothing."""
-    dropped = [drop.key for drop in _of(outcome, DropWait)]
-    if dropped:
-        await connection.execute(
-            "drop_waits", [key.run_id for key in dropped], [key.id for key in dropped], [key.index for key in dropped]
-        )
-    parked = {}
+def _step_columns(connection: Connection, outcome: Outcome) -> Iterator[Sequence[object]]:
+    puts = list(outcome.steps.values())
+    workspace_ids = [outcome.runs[put.key.run_id].workspace_id for put in puts]
+    yield [put.key.run_id for put in puts]
+    yield [put.key.id for put in puts]
+    yield [put.key.index for put in puts]
+    yield [put.op for put in puts]
+    yield [put.status for put in puts]
+    yield [put.attempts for put in puts]
+    yield connection.sealed(workspace_ids, [put.output for put in puts])
+    yield connection.sealed(workspace_ids, [put.error for put in puts])
+    yield [put.child_run_id for put in puts]
+    yield [put.event_id for put in puts]
+    yield [put.waits_for for put in puts]
+    yield [put.seconds for put in puts]
+    yield [put.until for put in puts]
+    yield [put.elapsed_ms for put in puts]
+
+
+def _waits(outcome: Outcome) -> tuple[list[StepKey], list[PutWait]]:
+    """What is over, and what parks: what did both in one batch leaves nothing, and what begins again is only put."""
+    dropped: dict[StepKey, None] = {}
+    parked: dict[StepKey, PutWait] = {}
     for effect in outcome.effects:
         if isinstance(effect, PutWait):
             parked[effect.key] = effect
         elif isinstance(effect, DropWait):
             parked.pop(effect.key, None)
-    if parked:
-        waits = list(parked.values())
-        written.deadline_seconds = await _insert_waits(connection, waits)
-        written.waits = [wait for wait in waits if wait.match is not None]
+            dropped[effect.key] = None
+    return [key for key in dropped if key not in parked], list(parked.values())
 
 
-async def _insert_waits(connection: Connection, waits: Sequence[PutWait]) -> float | None:
+def _wait_columns(connection: Connection, waits: Sequence[PutWait]) -> Iterator[Sequence[object]]:
     workspace_ids = [wait.workspace_id for wait in waits]
     equals = [json.encode(dict(wait.match.equals)) if wait.match and wait.match.equals else None for wait in waits]
     expressions = [wait.match.rest.encode() if wait.match and wait.match.rest else None for wait in waits]
-    seconds: float | None = await connection.fetchval(
-        "insert_waits",
-        [wait.key.run_id for wait in waits],
-        [wait.key.id for wait in waits],
-        [wait.key.index for wait in waits],
-        workspace_ids,
-        [wait.seconds for wait in waits],
-        [wait.until for wait in waits],
-        [wait.topic for wait in waits],
-        [wait.match.index_path if wait.match else None for wait in waits],
-        [wait.match.match_hash if wait.match else None for wait in waits],
-        connection.sealed(workspace_ids, equals),
-        connection.sealed(workspace_ids, expressions),
-        [wait.since for wait in waits],
-    )
-    return seconds
+    yield [wait.key.run_id for wait in waits]
+    yield [wait.key.id for wait in waits]
+    yield [wait.key.index for wait in waits]
+    yield workspace_ids
+    yield [wait.seconds for wait in waits]
+    yield [wait.until for wait in waits]
+    yield [wait.topic for wait in waits]
+    yield [wait.match.index_path if wait.match else None for wait in waits]
+    yield [wait.match.match_hash if wait.match else None for wait in waits]
+    yield connection.sealed(workspace_ids, equals)
+    yield connection.sealed(workspace_ids, expressions)
+    yield [wait.since for wait in waits]
+
+
+def _run_columns(connection: Connection, runs: Sequence[Run]) -> Iterator[Sequence[object]]:
+    workspace_ids = [run.workspace_id for run in runs]
+    yield [run.id for run in runs]
+    yield [run.status for run in runs]
+    yield [run.lease_id for run in runs]
+    yield [run.attempt for run in runs]
+    yield [run.settled for run in runs]
+    yield [run.losses for run in runs]
+    yield [run.due_seconds for run in runs]
+    yield connection.sealed(workspace_ids, [run.output for run in runs])
+    yield connection.sealed(workspace_ids, [run.error for run in runs])
+    yield [run.kept_by for run in runs]
+    yield [run.cancelling for run in runs]
 
 
 async def _write_signals(connection: Connection, outcome: Outcome, known: frozenset[tuple[int, str]]) -> None:
@@ -215,29 +245,3 @@ async def _start_children(connection: Connection, children: Sequence[StartChild]
         ],
     )
     written.queued = True
-
-
-async def _update_runs(connection: Connection, outcome: Outcome, written: Written) -> None:
-    runs = [outcome.runs[run_id] for run_id in outcome.changed]
-    workspace_ids = [run.workspace_id for run in runs]
-    await connection.execute(
-        "update_runs",
-        [run.id for run in runs],
-        [run.status for run in runs],
-        [run.lease_id for run in runs],
-        [run.attempt for run in runs],
-        [run.settled for run in runs],
-        [run.losses for run in runs],
-        [run.due_seconds for run in runs],
-        connection.sealed(workspace_ids, [run.output for run in runs]),
-        connection.sealed(workspace_ids, [run.error for run in runs]),
-        [run.kept_by for run in runs],
-        [run.cancelling for run in runs],
-    )
-    ended = [run.id for run in runs if run.ended]
-    if ended:
-        await connection.execute("close_steps", ended, limits.SIGNAL_KEPT)
-    due = [run.due_seconds or 0 for run in runs if run.status == "queued"]
-    if due:
-        written.queued |= min(due) <= 0
-        written.due_seconds = min((seconds for seconds in due if seconds > 0), default=None)
