@@ -9,11 +9,15 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
 from rotor.protocol.messages import DropRun
 from rotor.store import functions, leases
+from rotor.store import migrate as migrate_module
 from rotor.store.cancellation import cancel
+from rotor.store.migrate import migrations
 from rotor.store.problems import Conflict
 from rotor.store.retention import Retention, prune
 from rotor.store.schedules import fire_due
@@ -180,6 +184,38 @@ async def test_what_an_earlier_connection_said_waits_for_a_worker_that_comes_bac
 
     assert await saying == []
     assert await status_of(store.database, run_id) == "running"
+
+
+async def test_a_server_goes_on_while_a_newer_one_migrates(
+    store: Store, second_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its statements are prepared already, for tables that have other columns then."""
+    holder, run_id = await hold(store)
+    await holder.say(messages.done(run_id, "a"), messages.sleeps(run_id, "nap", 60), messages.parked(run_id))
+    await fire_deadlines(store, timedelta(seconds=60))
+    await holder.take()
+    tables = ("runs", "steps", "waits", "leases", "events", "signals", "functions", "deliveries", "workspaces")
+    known = migrations()
+    added = [
+        (number, f"{number:04}_more_of_{table}", f"ALTER TABLE {table} ADD COLUMN more int NOT NULL DEFAULT 0")
+        for number, table in enumerate(tables, known[-1][0] + 1)
+    ]
+    monkeypatch.setattr(migrate_module, "migrations", lambda: [*known, *added])
+    async with locked(store.database, ROW, UUID(run_id)) as other:
+        saying = asyncio.create_task(holder.say(messages.sleeps(run_id, "later", 60), messages.parked(run_id, 1)))
+        await until_blocked(other)
+        migrating = asyncio.create_task(migrate_module.migrate(store.database.dsn, schema=store.database.schema))
+        await until_blocked(other, 2)
+    assert acknowledged(await saying)
+    assert len(await migrating) == len(tables)
+
+    await fire_deadlines(store, timedelta(seconds=60))
+    await holder.take()
+    await holder.say(messages.done(run_id, "b"), messages.awaits_signal(run_id, "gate", "s"))
+    await complete(store, 1, "s", b"1")
+    assert acknowledged(await holder.say(messages.completed(run_id, "out")))
+    await begin(store)
+    assert (await holder.take()).attempt == 0
 
 
 async def test_a_cron_that_one_server_is_about_to_fire_is_fired_by_no_other(store: Store, second_store: Store) -> None:
