@@ -99,7 +99,7 @@ async def test_a_step_is_committed_and_acknowledged(call: Client, holder: Holder
 
     assert committed.status == 200
     ((answer,),) = committed.json
-    assert (answer["type"], answer["run_id"], answer["n"]) == ("committed", str(holder.run_id), [1])
+    assert (answer["type"], answer["runs"]) == ("committed", {str(holder.run_id): [1]})
     (step,) = await steps(call, holder)
     assert (step["id"], step["status"], step["output"]) == ("fetch", "completed", {"x": 1})
 
@@ -249,7 +249,9 @@ async def test_a_workspaces_key_comes_with_the_signing_key_that_holds(holder: Ho
 
 async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(call: Client, holder: Holder) -> None:
     answered = await holder.commit(holder.done(1, "a"), holder.done(2, "b\0"), holder.done(3, "c"))
-    assert [(message["type"], message["n"]) for message in answered.json[0]] == [("committed", [1, 3]), ("refused", 2)]
+    ((committed, refused),) = answered.json
+    assert committed["runs"] == {str(holder.run_id): [1, 3]}
+    assert (refused["type"], refused["n"]) == ("refused", 2)
     assert [step["id"] for step in await steps(call, holder)] == ["a", "c"]
 
 

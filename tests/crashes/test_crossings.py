@@ -85,7 +85,7 @@ async def test_nothing_that_a_dropped_body_still_does_is_said_of_the_run_that_be
     assert line.sent == []
     left.set()
     done = await line.carries(StepDone)
-    held.receive(Committed(run_id=order.run_id, n=[1], group=1))
+    held.receive(Committed(runs={order.run_id: [1]}, group=1))
     await line.carries(RunCompleted)
     assert [type(message) for message in line.sent] == [StepDone, RunCompleted]
     assert isinstance(done, StepDone)

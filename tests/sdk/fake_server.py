@@ -201,7 +201,7 @@ class FakeServer:
                 self._take(message, numbers, memos)
         answer: list[HolderMessage] = []
         if numbers:
-            answer.append(Committed(run_id=RUN, n=numbers, group=self.group))
+            answer.append(Committed(runs={RUN: numbers}, group=self.group))
         if memos:
             answer.append(Settled(run_id=RUN, memo=memos, settled=self.settled))
         self._tell(answer)

@@ -42,8 +42,8 @@ async def test_the_acknowledgement_of_an_earlier_try_is_not_taken_for_that_of_th
     assert server.session is not None
     server.session.receive(TRY_AGAIN)
     await server.until(lambda: any(isinstance(message, StepDone) for message in server.sent))
-    server.session.receive(Committed(run_id=RUN, n=[1], group=1))
-    server.session.receive(Committed(run_id=RUN, n=[2], group=2))
+    server.session.receive(Committed(runs={RUN: [1]}, group=1))
+    server.session.receive(Committed(runs={RUN: [2]}, group=2))
     await server.until(lambda: any(isinstance(message, RunCompleted) for message in server.sent))
 
     assert len(tries) == 2
@@ -58,7 +58,7 @@ async def test_news_of_a_try_that_has_begun_does_not_begin_it_again() -> None:
     await server.until(lambda: any(isinstance(message, StepDone) for message in server.sent))
     server.session.receive(TRY_AGAIN)
     await asyncio.sleep(0)
-    server.session.receive(Committed(run_id=RUN, n=[1, 2], group=2))
+    server.session.receive(Committed(runs={RUN: [1, 2]}, group=2))
     await server.until(lambda: any(isinstance(message, RunCompleted) for message in server.sent))
 
     assert len(tries) == 2

@@ -69,7 +69,7 @@ class Peer:
                     return message
 
     async def commit(self, message: Any, group: int = 1) -> None:
-        await self.send(Committed(run_id=message.run_id, n=[message.n], group=group))
+        await self.send(Committed(runs={message.run_id: [message.n]}, group=group))
 
 
 class WorkerServer:
@@ -251,7 +251,7 @@ async def park(peer: Peer, run_id: str) -> None:
     for message in peer.frames[-1]:
         parked = message if isinstance(message, RunParked) else parked
     parked = parked or await peer.receive(RunParked)
-    await peer.send(Committed(run_id=run_id, n=[waiting.n, parked.n], group=1))
+    await peer.send(Committed(runs={run_id: [waiting.n, parked.n]}, group=1))
 
 
 async def test_the_oldest_parked_run_makes_room_and_is_then_asked_for_cold(server: WorkerServer) -> None:

@@ -172,7 +172,7 @@ async def test_what_a_worker_says_is_committed_and_acknowledged(store: Store, wo
     worker.say(first, second)
     committed = await worker.hears("committed")
 
-    assert committed.n == [first.n, second.n]
+    assert committed.runs == {run_id: [first.n, second.n]}
     assert await status_of(store.database, run_id) == "completed"
     await worker.leave()
 
@@ -182,7 +182,7 @@ async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(s
     run_id = await give_run(store, worker)
     good, bad = messages.done(run_id, "a"), messages.done(run_id, "x" * (limits.ID_CHARACTERS + 1))
     worker.say(bad, good)
-    assert (await worker.hears("committed")).n == [good.n]
+    assert (await worker.hears("committed")).runs == {good.run_id: [good.n]}
     refused = await worker.hears("refused")
 
     assert (refused.n, "ID_CHARACTERS" in refused.error.message) == (bad.n, True)
@@ -319,7 +319,7 @@ async def test_a_worker_that_comes_back_goes_on_with_what_it_holds(store: Store,
     again.say(message)
 
     assert (await again.hears("welcome")).lease_id == lease_id
-    assert (await again.hears("committed")).n == [message.n]
+    assert (await again.hears("committed")).runs == {message.run_id: [message.n]}
     assert (await run_row(store.database, run_id))["losses"] == 0
     await again.leave()
 

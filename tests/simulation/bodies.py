@@ -393,7 +393,7 @@ class ModelSession:
     # --- what the server says
 
     def _committed(self, message: Committed) -> None:
-        for n in message.n:
+        for n in message.runs[self.run_id]:
             match self._unacknowledged.pop(n, None):
                 case None:
                     pass

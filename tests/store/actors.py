@@ -129,7 +129,13 @@ async def hold(store: Store, function_id: str = "f") -> tuple[Holder, str]:
 
 def acknowledged(answer: list[HolderMessage]) -> list[int]:
     """The numbers of the messages that are durable."""
-    return [number for message in answer if isinstance(message, Committed) for number in message.n]
+    return [
+        number
+        for message in answer
+        if isinstance(message, Committed)
+        for sent in message.runs.values()
+        for number in sent
+    ]
 
 
 # --- loops, a round at a time

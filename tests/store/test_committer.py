@@ -206,7 +206,7 @@ async def test_what_another_server_settled_is_told_with_the_next_commit(store: S
     message = messages.done(run_id, "a")
     await holder.say(message)
 
-    assert holder.told[0] == Committed(run_id=run_id, n=[message.n], group=holder.told[0].group)  # type: ignore[union-attr]
+    assert holder.told[0] == Committed(runs={run_id: [message.n]}, group=holder.told[0].group)  # type: ignore[union-attr]
     assert sorted(holder.settled(run_id)) == ["flaky", "nap"]
     assert isinstance(holder.told[1], Settled)
     assert holder.told[1].settled == 2
@@ -542,7 +542,8 @@ async def test_an_app_is_told_with_each_answer_what_was_settled_since_the_last(
 
 def groups(answer: list[HolderMessage]) -> dict[int, int]:
     """The commit of each message that is durable, by its number."""
-    return {number: part.group for part in answer if isinstance(part, Committed) for number in part.n}
+    committed = [message for message in answer if isinstance(message, Committed)]
+    return {number: each.group for each in committed for numbers in each.runs.values() for number in numbers}
 
 
 @pytest.mark.parametrize("quiet", [True, False], ids=["the short way", "the long way"])

@@ -69,6 +69,7 @@ ANALYZE;
 """
 
 runs = [UUID(int=n) for n in range(1, BATCH + 1)]
+joined, each_one = ",".join(map(str, runs)), ",".join(["1"] * BATCH)
 none: list[Any] = [None] * BATCH
 zeros = [0] * BATCH
 ones = [1] * BATCH
@@ -80,6 +81,10 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "claim_runs": ({"runs_due", "runs_pkey"}, (1, LEASE, ["f1", "f2"], BATCH, 1, 100)),
     "claim_invocations": ({"runs_due", "runs_pkey"}, (BATCH, month, 100, [2], ones, ["f9"] * BATCH)),
     "lock_runs": ({"leases_pkey", "runs_pkey"}, (runs, runs[:5], [LEASE], [LEASE])),
+    "put_progress": (
+        {"leases_pkey", "runs_pkey", "steps_pkey"},
+        ([LEASE], [1], joined, each_one, ["s3"] * BATCH, each_one, [b"1"] * BATCH, each_one, joined, each_one, [b"1"] * BATCH),
+    ),
     "read_known": (
         {"steps_pkey", "waits_pkey", "steps_taken"},
         (runs, first_steps, zeros, runs, ["e1"] * BATCH, runs, [True] * BATCH),

@@ -66,7 +66,7 @@ def messages_of(
             memos.append(msgspec.structs.replace(notice, group=group))
         else:
             rest[type(notice)] = notice
-    messages += [Committed(run_id=str(run_id), n=sent, group=group) for group, sent in sorted(numbers.items())]
+    messages += [Committed(runs={str(run_id): sent}, group=group) for group, sent in sorted(numbers.items())]
     if memos or news is not None:
         kind = ResumeRun if resumed else Settled
         messages.append(kind(run_id=str(run_id), memo=memos, settled=settled))

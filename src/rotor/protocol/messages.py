@@ -294,10 +294,9 @@ class ResumeRun(Struct, frozen=True, tag_field="type", tag="resume_run"):
 
 
 class Committed(Struct, frozen=True, tag_field="type", tag="committed"):
-    """The messages numbered `n` are durable. `group` is the commit's number."""
+    """Messages are durable: by run, their numbers. `group` is the commit's number."""
 
-    run_id: str
-    n: list[int]
+    runs: dict[str, list[int]]
     group: int = 0
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from itertools import chain
 from typing import Any
 
-from rotor.protocol.messages import DropRun, HolderMessage, ResumeRun, RunMessage, RunReleased, StartRun
+from rotor.protocol.messages import Committed, DropRun, HolderMessage, ResumeRun, RunMessage, RunReleased, StartRun
 from rotor.sdk.functions import Function
 from rotor.sdk.outbox import Channel
 from rotor.sdk.session import Session
@@ -54,8 +54,12 @@ class HeldRuns:
         return list(chain.from_iterable(session.unacknowledged for session in self._active.values()))
 
     def receive(self, message: HolderMessage) -> None:
-        """Pass a message of the server to its run."""
-        if isinstance(message, StartRun):
+        """Pass a message of the server to its runs."""
+        if isinstance(message, Committed):
+            for run_id, numbers in message.runs.items():
+                if session := self._active.get(run_id) or self._parked.get(run_id):
+                    session.committed(numbers, message.group)
+        elif isinstance(message, StartRun):
             self._start(message)
         elif isinstance(message, ResumeRun):
             self._resume(message)

@@ -134,7 +134,7 @@ class Session:
         """Take what the server says of the run since its `StartRun`."""
         match message:
             case Committed():
-                self._committed(message)
+                self.committed(message.runs.get(self.run_id, ()), message.group)
             case Settled():
                 if self.state != "parked":  # else the run is another holder's matter until it is resumed
                     self._news(message.memo, message.settled)
@@ -230,9 +230,10 @@ class Session:
 
     # --- what the server says
 
-    def _committed(self, message: Committed) -> None:
+    def committed(self, numbers: Iterable[int], group: int) -> None:
+        """What was sent with these numbers is durable since commit `group`."""
         steps = []
-        for n in message.n:
+        for n in numbers:
             sent = self._outbox.acknowledge(n)
             match sent:
                 case None:
@@ -246,7 +247,7 @@ class Session:
                         self._move("ended")
                 case _:
                     steps.append(sent)
-        self._calls.acknowledged(steps, message.group)
+        self._calls.acknowledged(steps, group)
         self._changed_outside()
 
     def _news(self, memos: Iterable[Memo], settled: int) -> None:

@@ -35,6 +35,7 @@ from rotor.protocol.messages import (
     StepDone,
     StepFailed,
     StepParked,
+    StepStarted,
 )
 from rotor.protocol.messages import Error as ErrorMessage
 from rotor.store.changes import Changes
@@ -181,6 +182,8 @@ class Committer:
         connection: int | None = None,
     ) -> FromHolder:
         kind = type(message)
+        if kind is StepStarted:
+            self._holders.begin(lease_id, message.run_id, (message.id, message.index))  # type: ignore[union-attr]
         run_id = self._holders.run_id(lease_id, message.run_id)
         starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
         fresh_id = uuid7() if starts else NONE
@@ -199,23 +202,24 @@ class Committer:
 
     def _tell_progress(self, progress: Progress) -> dict[int, Result]:
         """Tell holders that what they sent is durable; the results by the identity of their arrivals."""
-        numbers: dict[tuple[UUID, UUID], list[int]] = {}
+        numbers: dict[UUID, dict[str, list[int]]] = {}
         for arrival in progress.done:
-            numbers.setdefault((arrival.lease_id, arrival.run_id), []).append(arrival.message.n)
-        told: dict[tuple[UUID, UUID], Result] = {}
-        by_lease: dict[UUID, list[HolderMessage]] = {}
-        for place, sent in numbers.items():
-            committed = Committed(run_id=str(place[1]), n=sent, group=progress.group)
-            told[place] = Result(acted=True, told=[committed])
-            by_lease.setdefault(place[0], []).append(committed)
-        for lease_id, messages in by_lease.items():
-            self._holders.deliver(lease_id, messages)
-        for lease_id, run_id in numbers:
-            if run_id in progress.ended and self._holders.forget(lease_id, run_id):
+            message = arrival.message
+            numbers.setdefault(arrival.lease_id, {}).setdefault(message.run_id, []).append(message.n)
+        told: dict[UUID, Result] = {}
+        for lease_id, runs in numbers.items():
+            committed = [Committed(runs=runs, group=progress.group)]
+            told[lease_id] = Result(acted=True, told=committed)
+            self._holders.deliver(lease_id, committed)
+        ended = [arrival for arrival in progress.done if arrival.message.run_id in progress.ended]
+        for arrival in ended:
+            if self._holders.forget(arrival.lease_id, arrival.run_id):
                 self._changes.queued.set()
-        self._changes.runs_changed((run_id for _, run_id in numbers), rows=progress.ended)
+        self._changes.runs_changed(
+            (arrival.run_id for arrival in progress.done), rows=(arrival.run_id for arrival in ended)
+        )
         telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
-        return {id(arrival): told[arrival.lease_id, arrival.run_id] for arrival in progress.done}
+        return {id(arrival): told[arrival.lease_id] for arrival in progress.done}
 
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
         """The long way: decide, write, and tell; the results by the identity of their arrivals."""
@@ -233,6 +237,7 @@ class Committer:
                 written = await write(connection, outcome, signals, known.settled, self._intake)
             groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
             open_waits = {run_id: known.parked[run_id] for run_id in counted}
+            self._note(arrivals)
             told = self._tell(outcome, groups, news, open_waits)
         if not self._holders.hungry.isdisjoint(keepers.room):
             self._changes.queued.set()
@@ -247,6 +252,12 @@ class Committer:
     def _is_here(self, run: Run) -> bool:
         """Whether the run's holder is connected here."""
         return run.lease_id is not None and self._holders.told(run.lease_id, run.id) is not None
+
+    def _note(self, arrivals: Sequence[Arrival]) -> None:
+        """What came of these steps is on record."""
+        for arrival in arrivals:
+            if isinstance(arrival, FromHolder) and isinstance(message := arrival.message, StepDone):
+                self._holders.end(arrival.lease_id, message.run_id, (message.id, message.index))
 
     async def _news(self, connection: Connection, runs: Mapping[UUID, Run], arrivals: Sequence[Arrival]) -> News:
         """What another server settled, or was settled while a serve app could not be told."""

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from rotor import limits
 from rotor.engine.run import Run
-from rotor.protocol.messages import Committed, HolderMessage, ResumeRun, Settled, StartRun
+from rotor.protocol.messages import CancelRun, Committed, HolderMessage, ResumeRun, Settled, StartRun
 
 __all__ = ["NOBODY", "UNKNOWN", "Holders", "Keepers"]
 
@@ -23,6 +25,8 @@ UNKNOWN: Final = -1
 """Stands for what a holder that has come back was told before."""
 
 Deliver = Callable[[Sequence[HolderMessage]], None]
+Step = tuple[str, int]
+"""A step of a run: its id, and which use of that it is."""
 
 
 class Keepers(NamedTuple):
@@ -40,7 +44,7 @@ NOBODY: Final = Keepers(frozenset(), {})
 class _Held:
     """One run, as far as its holder has been told of it."""
 
-    __slots__ = ("heard", "opening", "quiet", "run_id", "told")
+    __slots__ = ("begun", "heard", "opening", "quiet", "run_id", "told")
 
     def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
         self.run_id = run_id
@@ -52,6 +56,8 @@ class _Held:
         """As of the last commit it has no open wait and no counted loss."""
         self.opening = 0
         """Messages on their way to a commit that may open a wait."""
+        self.begun: set[Step] = set()
+        """Steps whose bodies run and that are on record."""
 
     def opened(self) -> None:
         self.opening -= 1
@@ -75,6 +81,17 @@ class _Holder:
     @property
     def room(self) -> int:
         return max(self.slots() - len(self.runs) - self.reserved, 0)
+
+    def acknowledged(self, message: Committed, *, everything: bool) -> Committed:
+        """`message` without the runs of which the holder has to be told everything first."""
+        if everything or all(self._told(run_id) != UNKNOWN for run_id in message.runs):
+            return message
+        runs = {run_id: numbers for run_id, numbers in message.runs.items() if self._told(run_id) != UNKNOWN}
+        return replace(message, runs=runs)
+
+    def _told(self, run_id: str) -> int:
+        held = self.runs.get(run_id)
+        return 0 if held is None else held.told
 
 
 class Holders:
@@ -165,6 +182,11 @@ class Holders:
         held = self._held(lease_id, run_id)
         return UUID(run_id) if held is None else held.run_id
 
+    def is_new(self, lease_id: UUID, run_id: str, step: Step) -> bool:
+        """Whether the run is quiet and nothing is on record of its step, as far as is known here."""
+        held = self._held(lease_id, run_id)
+        return held is not None and held.quiet and step not in held.begun
+
     def is_quiet(self, lease_id: UUID, run_id: str) -> bool:
         """Whether the run is held here and nobody but its holder has anything to do with it."""
         held = self._held(lease_id, run_id)
@@ -195,6 +217,18 @@ class Holders:
             held.quiet = held.quiet and n == held.heard + 1
             held.heard = n
 
+    def begin(self, lease_id: UUID, run_id: str, step: Step) -> None:
+        """The holder says that a step runs, which is put on record."""
+        held = self._held(lease_id, run_id)
+        if held is not None:
+            held.begun.add(step)
+
+    def end(self, lease_id: UUID, run_id: str, step: Step) -> None:
+        """What came of a step is on record."""
+        held = self._held(lease_id, run_id)
+        if held is not None:
+            held.begun.discard(step)
+
     def told(self, lease_id: UUID, run_id: UUID) -> int | None:
         """How many settled waits of the run its holder knows of; None where it is not connected here."""
         holder = self._holders.get(lease_id)
@@ -204,6 +238,9 @@ class Holders:
     def start(self, lease_id: UUID, run_id: UUID, start: StartRun | ResumeRun, *, quiet: bool) -> None:
         """Hand a run to a holder, if it is connected here."""
         self.take(lease_id, run_id, settled=start.settled, quiet=quiet)
+        for memo in start.memo:
+            if memo.status == "running":
+                self.begin(lease_id, start.run_id, (memo.id, memo.index))
         self.deliver(lease_id, [start])
 
     def take(self, lease_id: UUID, run_id: UUID, *, settled: int, quiet: bool) -> None:
@@ -224,11 +261,14 @@ class Holders:
             return
         heard = []
         for message in messages:
-            if isinstance(message, Committed | Settled) and (held := holder.runs.get(message.run_id)) is not None:
+            if isinstance(message, Committed):
+                message = holder.acknowledged(message, everything=everything)
+            elif isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
                 if held.told == UNKNOWN and not everything:
                     continue
-                if isinstance(message, Settled):
-                    held.told = message.settled
+                held.told = message.settled
+            elif isinstance(message, CancelRun) and (held := holder.runs.get(message.run_id)) is not None:
+                held.quiet = False
             heard.append(message)
         holder.deliver(heard)
 

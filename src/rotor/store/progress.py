@@ -1,9 +1,10 @@
 """The short way to the database for nearly all that holders send: one statement a batch, with nothing to read first.
 
 A run is *quiet* while nobody but its holder has anything to do with it: it has no open wait that another could settle,
-and no loss that progress would have to forget. The result of a step of a quiet run, and its end, have one outcome if
-the lease stands and nobody has asked for cancellation. Postgres checks that as it writes; what does not stand goes the
-long way (`rotor.store.committer`), where a result that was written already is left as it is.
+and no loss that progress would have to forget. The result of a step of a quiet run, if nothing is on record of the step
+yet, and the run's end, have one outcome if the lease stands and nobody has asked for cancellation. Postgres checks that
+as it writes; a batch in which something does not stand goes the long way (`rotor.store.committer`), where a result that
+was written already is left as it is.
 
 A quiet run's row is not locked. What keeps others from writing under its holder is the row of the lease: they mark it
 as taken before they take its runs, and it is held here up to the commit.
@@ -11,9 +12,11 @@ as taken before they take its runs, and it is held here up to the commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
+
+import asyncpg
 
 from rotor.engine.arrivals import Arrival, FromHolder, run_of
 from rotor.protocol.messages import RunCompleted, StepDone
@@ -28,20 +31,20 @@ class Progress(NamedTuple):
 
     group: int
     """The number of the commit."""
-    ended: frozenset[UUID]
+    ended: frozenset[str]
     """The runs that came to their end."""
-    done: list[FromHolder]
-    left: list[FromHolder]
+    done: Sequence[FromHolder]
+    left: Sequence[FromHolder]
     """What has to go the long way after all."""
 
 
-def divide(arrivals: Sequence[Arrival], holders: Holders) -> tuple[list[FromHolder], list[Arrival]]:
+def divide(arrivals: Sequence[Arrival], holders: Holders) -> tuple[Sequence[FromHolder], Sequence[Arrival]]:
     """What of a batch goes the short way, and the rest: all that comes of one run stays together, in its order."""
     fits = [_fits(arrival, holders) for arrival in arrivals]
+    if all(fits):
+        return arrivals, []  # type: ignore[return-value]
     apart = {run_of(arrival) for arrival, fit in zip(arrivals, fits, strict=True) if not fit}
-    if not apart:
-        return list(arrivals), []  # type: ignore[arg-type]
-    short = [one for one, fit in zip(arrivals, fits, strict=True) if fit and run_of(one) not in apart]
+    short = [arrival for arrival in arrivals if run_of(arrival) not in apart]
     return short, [arrival for arrival in arrivals if run_of(arrival) in apart]  # type: ignore[return-value]
 
 
@@ -50,50 +53,61 @@ def _fits(arrival: Arrival, holders: Holders) -> bool:
         return False
     message = arrival.message
     kind = type(message)
-    if (kind is StepDone and message.op == "run") or kind is RunCompleted:  # type: ignore[union-attr]
-        return holders.is_quiet(arrival.lease_id, message.run_id)
-    return False
+    if kind is StepDone:
+        plain = message.op == "run" and message.attempts == 1  # type: ignore[union-attr]
+        return plain and holders.is_new(arrival.lease_id, message.run_id, (message.id, message.index))  # type: ignore[union-attr]
+    return kind is RunCompleted and holders.is_quiet(arrival.lease_id, message.run_id)
 
 
 async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> Progress:
     """Write results and ends of quiet runs, in one statement that is its own transaction."""
     connections: dict[tuple[UUID, int | None], int] = {}
-    results: dict[tuple[str, str, int], tuple[StepDone, int]] = {}
-    ends: dict[str, tuple[RunCompleted, int]] = {}
-    workspaces: dict[str, int] = {}
+    results: list[StepDone] = []
+    leases: list[int] = []
+    workspaces: list[int] = []
+    ends: dict[str, tuple[RunCompleted, int, int]] = {}
     for arrival in arrivals:
         message = arrival.message
-        workspaces[message.run_id] = arrival.workspace_id
         lease = connections.setdefault((arrival.lease_id, arrival.connection), len(connections) + 1)
         if type(message) is StepDone:
-            results.setdefault((message.run_id, message.id, message.index), (message, lease))
+            results.append(message)
+            leases.append(lease)
+            workspaces.append(arrival.workspace_id)
         elif type(message) is RunCompleted:
-            ends.setdefault(message.run_id, (message, lease))
-    rows = list(results.values())
-    row = await database.fetchrow(
-        "put_progress",
-        [lease_id for lease_id, _ in connections],
-        [number for _, number in connections],
-        [message.run_id for message, _ in rows],
-        [lease for _, lease in rows],
-        [message.id for message, _ in rows],
-        [message.index for message, _ in rows],
-        [message.attempts for message, _ in rows],
-        [database.sealed(workspaces[message.run_id], bytes(message.output)) for message, _ in rows],
-        [message.elapsed_ms for message, _ in rows],
-        (run_ids := sorted(ends)),
-        [ends[run_id][1] for run_id in run_ids],
-        [database.sealed(workspaces[run_id], bytes(ends[run_id][0].output)) for run_id in run_ids],
-    )
-    assert row is not None
+            ends[message.run_id] = message, lease, arrival.workspace_id
+    ending = [ends[run_id] for run_id in sorted(ends)]  # all who lock several runs' rows do it in this order
+    try:
+        async with database.connection() as connection:
+            row = await connection.fetchrow(
+                "put_progress",
+                [lease_id for lease_id, _ in connections],
+                [number for _, number in connections],
+                _joined(result.run_id for result in results),
+                _joined(leases),
+                [result.id for result in results],
+                _joined(result.index for result in results),
+                connection.sealed(workspaces, [bytes(result.output) for result in results]),
+                _joined(result.elapsed_ms for result in results),
+                _joined(end.run_id for end, _, _ in ending),
+                _joined(lease for _, lease, _ in ending),
+                connection.sealed([workspace for *_, workspace in ending], [bytes(end.output) for end, _, _ in ending]),
+            )
+    except asyncpg.UniqueViolationError:
+        row = None
+    if row is None:
+        return Progress(0, frozenset(), [], arrivals)
     ended = frozenset(row["ended"] or ())
-    written = row["written"] == len(results)
-    if written and len(ended) == len(ends):
-        return Progress(row["number"], ended, list(arrivals), [])
-    fates = [arrival.run_id in ended or (written and type(arrival.message) is StepDone) for arrival in arrivals]
+    if len(ended) == len(ends):
+        return Progress(row["number"], ended, arrivals, [])
+    fates = [type(arrival.message) is StepDone or arrival.message.run_id in ended for arrival in arrivals]
     return Progress(
         row["number"],
         ended,
         [arrival for arrival, done in zip(arrivals, fates, strict=True) if done],
         [arrival for arrival, done in zip(arrivals, fates, strict=True) if not done],
     )
+
+
+def _joined(values: Iterable[int | str]) -> str:
+    """Ids or numbers as one text: asyncpg asks of each element of an array whether it is an array."""
+    return ",".join(map(str, values))

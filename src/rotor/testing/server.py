@@ -178,7 +178,7 @@ class MemoryServer:
         # A holder that parks while something settled is told that instead.
         overtaken = self.status == "running"
         numbers = [one.n for one in frame if one.n and not (overtaken and isinstance(one, RunParked))]
-        self._session.receive(Committed(run_id=RUN_ID, n=numbers, group=self._group))
+        self._session.receive(Committed(runs={RUN_ID: numbers}, group=self._group))
         if memos:
             self._session.receive(Settled(run_id=RUN_ID, memo=memos, settled=self._settled))
 
