@@ -31,6 +31,7 @@ from rotor.engine.run import Run, StepKey
 from rotor.engine.telling import Groups, messages_of
 from rotor.protocol import messages
 from rotor.protocol.messages import (
+    Committed,
     DropRun,
     HolderMessage,
     Memo,
@@ -177,8 +178,10 @@ class ModelHeld(Crew):
             session = self._active.pop(message.run_id, None) or self._parked.pop(message.run_id, None)
             if session is not None:
                 session.close()
-        elif session := self._active.get(message.run_id) or self._parked.get(message.run_id):
-            session.receive(message)
+        else:
+            for run_id in message.runs if isinstance(message, Committed) else (message.run_id,):
+                if session := self._active.get(run_id) or self._parked.get(run_id):
+                    session.receive(message)
 
     def _start(self, start: StartRun) -> None:
         parked = self._parked.pop(start.run_id, None)

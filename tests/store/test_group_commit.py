@@ -122,8 +122,8 @@ async def test_a_full_queue_refuses_and_names_its_limit(
     commits: GroupCommit[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "COMMIT_QUEUE", 2)
-    commits.put("a", lambda _: None)
-    commits.put("b", lambda _: None)
+    commits.put("a", lambda *_: None)
+    commits.put("b", lambda *_: None)
 
     with pytest.raises(Overloaded, match="COMMIT_QUEUE"):
         await commits.submit("c")
@@ -133,7 +133,7 @@ async def test_a_queue_of_large_writes_is_full_sooner(
     commits: GroupCommit[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "COMMIT_QUEUE_BYTES", 100)
-    commits.put("x" * 100, lambda _: None)
+    commits.put("x" * 100, lambda *_: None)
 
     with pytest.raises(Overloaded, match="COMMIT_QUEUE_BYTES"):
         await commits.submit("c")
@@ -144,7 +144,7 @@ async def test_who_can_wait_waits_until_there_is_room(
 ) -> None:
     monkeypatch.setattr(limits, "COMMIT_QUEUE", 2)
     for _ in range(3):
-        commits.put("a", lambda _: None)
+        commits.put("a", lambda *_: None)
     waiting = asyncio.create_task(commits.room())
     await asyncio.sleep(0)
     assert not waiting.done()

@@ -28,8 +28,10 @@ from rotor.protocol.messages import (
     Heartbeat,
     Hello,
     LogLine,
+    RunCompleted,
     RunMessage,
     ServerMessage,
+    StepDone,
     Welcome,
     worker_frame,
 )
@@ -121,6 +123,8 @@ class WorkerConnection:
             self.heard_at = time.monotonic()
             for message in worker_frame.decode(frame):
                 match message:
+                    case StepDone() | RunCompleted():  # nearly all
+                        self._take(message)
                     case Heartbeat():
                         pass
                     case Goodbye():

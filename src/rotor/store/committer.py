@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from rotor.engine.states import STEP_ENDED
 from rotor.engine.telling import Groups, messages_of
 from rotor.protocol.messages import (
     Committed,
+    Emission,
     HolderMessage,
     Memo,
     Refused,
@@ -130,13 +132,14 @@ class Committer:
         `connection` is the number of its connection: once it has come back by another, the message does nothing.
         """
         decided = self._opens(lease_id, message)
+        arrival = self._from_holder(workspace_id, lease_id, message, connection=connection)
+        self.commits.put(arrival, partial(self._finish, decided))
 
-        def done(result: Result | BaseException) -> None:
-            decided()
-            if isinstance(result, BaseException):
-                self._holders.deliver(lease_id, [_refused(message, result)])
-
-        self.commits.put(self._from_holder(workspace_id, lease_id, message, connection=connection), done)
+    def _finish(self, decided: Callable[[], None], arrival: Arrival, result: Result | BaseException) -> None:
+        """What was committed has been told to its holder; what could not be is told here."""
+        decided()
+        if isinstance(result, BaseException) and isinstance(arrival, FromHolder):
+            self._holders.deliver(arrival.lease_id, [_refused(arrival.message, result)])
 
     async def exchange(self, said: Sequence[Exchange], *, can_go_on: bool = True) -> list[list[HolderMessage]]:
         """Commit what holders say, and return the answer to each. Raises `Overloaded`.
@@ -298,7 +301,7 @@ class Committer:
                 if not self._holders.is_on(lease_id, run.connection):
                     # It has left meanwhile. Where it has come back, its welcome gives the run back.
                     lost = HolderLost(run_id, lease_id, unreached_seconds=0, connection=run.connection)
-                    self.commits.put(lost, lambda _: None)
+                    self.commits.put(lost, lambda *_: None)
                     continue
                 self._holders.take(lease_id, run_id, settled=settled, quiet=False)
             self._holders.deliver(lease_id, told[place], everything=run_id in news.everything)
@@ -355,9 +358,11 @@ def _nothing() -> None:
 
 def _weight(arrival: Arrival) -> int:
     """About how many bytes it comes to, in memory and in the database."""
+    if type(arrival) is FromHolder and type(message := arrival.message) is StepDone and message.emit is None:
+        return len(memoryview(message.output)) + ARRIVAL_BYTES  # nearly every one: it must cost little
     match arrival:
-        case FromHolder(message=StepDone(output=output, emit=emit)):
-            payload = len(memoryview(output)) + (len(memoryview(emit.data)) if emit is not None else 0)
+        case FromHolder(message=StepDone(output=output, emit=Emission(data=data))):
+            payload = len(memoryview(output)) + len(memoryview(data))
         case FromHolder(message=RunCompleted(output=output)):
             payload = len(memoryview(output))
         case FromHolder(message=StepParked(child=child)) if child is not None:

@@ -29,15 +29,18 @@ log = logging.getLogger("rotor.store")
 
 T = TypeVar("T")
 R = TypeVar("R")
-Done = Callable[[R | BaseException], None]
+Done = Callable[[T, R | BaseException], None]
 
 
 class Queued(NamedTuple, Generic[T, R]):
     """A member, and who is told what came of it."""
 
     member: T
-    done: Done[R]
+    done: Done[T, R]
     weight: int
+
+    def answer(self, result: R | BaseException) -> None:
+        self.done(self.member, result)
 
 
 class TryAgain(Exception):  # noqa: N818
@@ -93,7 +96,7 @@ class GroupCommit(Generic[T, R]):
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         for queued in self._queue:
-            queued.done(self._stopped())
+            queued.answer(self._stopped())
 
     async def submit(self, member: T) -> R:
         """Return `member`'s result once it is durable. Raises `Overloaded` where the queue is full."""
@@ -116,19 +119,19 @@ class GroupCommit(Generic[T, R]):
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R | BaseException]] = [loop.create_future() for _ in members]
         for member, future in zip(members, futures, strict=True):
-            done: Done[R] = partial(_resolve, future)
-            self.put(member, done)
+            self.put(member, partial(_resolve, future))
         return [await future for future in futures]
 
-    def put(self, member: T, done: Done[R]) -> None:
-        """Queue `member`; `done` is called with its result once it is durable, or with why it is not."""
+    def put(self, member: T, done: Done[T, R]) -> None:
+        """Queue `member`; `done` is called with it and its result once it is durable, or with why it is not."""
         if self._stopping and (self._task is None or self._task.done()):
-            done(self._stopped())
+            done(member, self._stopped())
             return
-        queued: Queued[T, R] = Queued(member, done, self._weigh(member))
-        self._queue.append(queued)
-        self._weight += queued.weight
-        self._arrived.set()
+        weight = self._weigh(member)
+        self._queue.append(Queued(member, done, weight))
+        self._weight += weight
+        if not self._arrived.is_set():
+            self._arrived.set()
         if self.full:
             self._room.clear()
 
@@ -161,7 +164,7 @@ class GroupCommit(Generic[T, R]):
                     await self._commit(group)
                 except asyncio.CancelledError:
                     for queued in group:
-                        queued.done(self._stopped())
+                        queued.answer(self._stopped())
                     raise
             if self._stopping:
                 return
@@ -191,10 +194,10 @@ class GroupCommit(Generic[T, R]):
                 log.error(
                     "%s: a write failed and is reported to whoever asked for it: %s", self.name, _described(error)
                 )
-            group[0].done(error)
+            group[0].answer(error)
             return
         for queued, result in zip(group, results, strict=True):
-            queued.done(result)
+            queued.done(queued.member, result)
 
     async def _patiently(self, members: Sequence[T]) -> Sequence[R]:
         """Write, again and again while Postgres is away or in the way; another error is the group's own."""
@@ -224,7 +227,7 @@ class GroupCommit(Generic[T, R]):
         raise AssertionError("retrying ends with a result or an error")
 
 
-def _resolve(future: asyncio.Future[R | BaseException], result: R | BaseException) -> None:
+def _resolve(future: asyncio.Future[R | BaseException], _: object, result: R | BaseException) -> None:
     if not future.done():
         future.set_result(result)
 

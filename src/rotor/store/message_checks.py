@@ -39,13 +39,14 @@ Problems = Iterator[tuple[str, str]]
 def refusal(message: RunMessage, *, payload_bytes_max: int) -> Refused | None:
     """The answer to a message that cannot be kept; None: it can."""
     try:
+        # Nearly every message is a plain step's result: it must cost little.
+        if type(message) is StepDone and message.emit is None and _is_plain(message):
+            json.check(message.output, payload_bytes_max=payload_bytes_max)
+            return None
         for payload in _payloads(message):
             json.check(payload, payload_bytes_max=payload_bytes_max)
     except PayloadError as error:
         return _refused(message, "SerializationError", f"the message's payload {error}")
-    # Nearly every message is a plain step's result: it must cost little.
-    if isinstance(message, StepDone) and message.emit is None and _is_plain(message):
-        return None
     for field, problem in _problems(message):
         return _refused(message, "LimitError", f"the message's {field} {problem}")
     return None

@@ -130,5 +130,5 @@ def _weight(new: NewLine) -> int:
     return LINE_BYTES + len(new.line.message)
 
 
-def _nobody_waits(_: BaseException | None) -> None:
+def _nobody_waits(_: NewLine, __: BaseException | None) -> None:
     """A line is answered by nothing; that it could not be written is in the server's log."""
