@@ -60,7 +60,7 @@ SERVERS_DIE: Final = (
 # Fewer than LOSSES: a run may be there each time.
 WORKER_DIES: Final = (
     "rotor.sdk.bodies:Bodies._report before 4 KILL",
-    "rotor.sdk.session:Session._committed before 4 KILL",
+    "rotor.sdk.session:Session.committed before 4 KILL",
     "rotor.sdk.session:Session._set_parked before 2 KILL",
     "rotor.sdk.held_runs:HeldRuns._begin after 4 KILL",
 )

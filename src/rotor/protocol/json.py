@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +24,6 @@ NULL = Raw(b"null")
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
 _SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -36,9 +36,8 @@ def encode(value: Any, *, hook: Callable[[Any], Any] | None = None) -> bytes:
     Raises `PayloadError` for what JSON cannot hold: NaN and infinities, lone surrogates, keys that are neither
     text nor numbers, objects of unknown classes.
     """
-    encoder = _encoder if hook is None else msgspec.json.Encoder(enc_hook=hook)
     try:
-        encoded = encoder.encode(value)
+        encoded = _encoder(hook).encode(value)
     except UnicodeEncodeError:
         raise PayloadError("text with a lone surrogate is not Unicode") from None
     except RecursionError:
@@ -69,6 +68,11 @@ def check(text: bytes | Raw, *, payload_bytes_max: int = limits.PAYLOAD_BYTES) -
     decode(raw)
     if raw.count(b"[") + raw.count(b"{") > limits.PAYLOAD_DEPTH and _too_deep(raw):
         raise PayloadError(f"nests deeper than {limits.PAYLOAD_DEPTH} levels (PAYLOAD_DEPTH)")
+
+
+@lru_cache(maxsize=16)
+def _encoder(hook: Callable[[Any], Any] | None) -> msgspec.json.Encoder:
+    return msgspec.json.Encoder(enc_hook=hook)
 
 
 def _translated(decoder: Callable[[Any], T], text: bytes | str | Raw) -> T:

@@ -31,7 +31,7 @@ def result_annotation(function: Callable[..., Any]) -> Any:
     annotation = getattr(plain, "__annotations__", {}).get("return", Any)
     if annotation is Any:
         return Any
-    if isinstance(annotation, type) and not get_args(annotation):
+    if isinstance(annotation, type):
         return Any if annotation is object else annotation
     try:
         return _results[plain]

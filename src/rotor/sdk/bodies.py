@@ -25,7 +25,7 @@ from rotor import limits
 from rotor.errors import ConfigError, PayloadError, RetryAfterError, SerializationError
 from rotor.protocol import json
 from rotor.protocol.json import Raw
-from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepStarted
+from rotor.protocol.messages import Error, Memo, StepFailed, StepStarted
 from rotor.sdk.call import Call
 from rotor.sdk.calls import Calls
 from rotor.sdk.codec import decode_value, encode_value, error_of, result_annotation
@@ -128,10 +128,10 @@ class Bodies:
                 return refused
             calls.move(call, "running")
             call.attempts = attempts
-            self._running[call] = (self._loop.time(), attempts)
+            began = perf_counter()  # a loop's own time may be that of its last turn: too early by milliseconds
+            self._running[call] = (began, attempts)
             if self._announcer is None:
                 self._announce_later(SHOWN_AFTER_SECONDS)
-            began = perf_counter()  # a loop's own time may be that of its last turn: too early by milliseconds
             try:
                 outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
             finally:
@@ -209,7 +209,7 @@ class Bodies:
                 retry_after_seconds=outcome.retry_after_seconds,
             )
         else:
-            self._calls.report(call, StepDone, attempts=attempts, elapsed_ms=elapsed_ms, op="run", output=outcome)
+            self._calls.report_done(call, outcome, attempts=attempts, elapsed_ms=elapsed_ms)
         return self._calls.settlement(call)
 
     def _announce_later(self, seconds: float) -> None:
@@ -219,7 +219,7 @@ class Bodies:
     def _announce(self) -> None:
         """Tell the server of the bodies that run for long, each once."""
         self._announcer = None
-        now = self._loop.time()
+        now = perf_counter()
         next_in = None
         for call, (began, attempts) in self._running.items():
             left = began + SHOWN_AFTER_SECONDS - now

@@ -15,11 +15,12 @@ A call goes through these stages:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Memo, StepDone, StepOp
-from rotor.sdk.branches import Branches, Task
+from rotor.sdk.branches import Task
 
 __all__ = ["Answer", "Call", "Stage", "done_memo"]
 
@@ -29,13 +30,10 @@ Stage: TypeAlias = Literal["new", "gated", "running", "sent", "waiting", "lost",
 class Answer(asyncio.Future[Any]):
     """What a branch inside a call is suspended on. Whoever cancels it has made that branch ready to run."""
 
-    def __init__(self, branches: Branches, task: Task) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self._branches = branches
-        self._task = task
+    on_cancel: Callable[[], None]
 
     def cancel(self, msg: Any | None = None) -> bool:
-        self._branches.leave(self._task)
+        self.on_cancel()
         return super().cancel(msg)
 
 
@@ -48,6 +46,7 @@ class Call:
         "decoded",
         "id",
         "index",
+        "inside",
         "key",
         "memo",
         "op",
@@ -70,6 +69,8 @@ class Call:
         """Which try of its body runs, or ran last."""
         self.sent = 0
         """The number of the message whose acknowledgement it waits for."""
+        self.inside = False
+        """The step holds its branch."""
         self.answer: Answer | None = None
         self.untimed = False
         """Seen to be suspended with no timeout around it."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from rotor import limits
 from rotor.errors import LimitError
+from rotor.protocol.json import Raw
 from rotor.protocol.messages import Error, Memo, StepDone, StepFailed, StepMessage, StepOp, StepParked, StepWithdrawn
 from rotor.sdk.branches import Branches, Task
 from rotor.sdk.call import Answer, Call, Stage, done_memo
@@ -57,6 +59,7 @@ class Calls:
         self._unwinding_calls = 0
         self._gate: list[Call] = []
         self._withdrawn: list[Key] = []
+        self._loop = asyncio.get_running_loop()
         self._on_change = on_change
         self._one_by_one = one_by_one
 
@@ -137,6 +140,24 @@ class Calls:
         self.move(call, "sent")
         call.sent = self.outbox.send(kind, id=call.id, index=call.index, **fields).n
 
+    def report_done(self, call: Call, output: Raw, *, attempts: int, elapsed_ms: int) -> None:
+        """`report` of the result of a step's body: nearly all that is ever said."""
+        self.move(call, "sent")
+        outbox = self.outbox
+        call.sent = outbox.next_number()
+        outbox.post(
+            StepDone(
+                run_id=outbox.run_id,
+                n=call.sent,
+                id=call.id,
+                index=call.index,
+                op="run",
+                output=output,
+                attempts=attempts,
+                elapsed_ms=elapsed_ms,
+            )
+        )
+
     def move(self, call: Call, stage: Stage) -> None:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
@@ -157,7 +178,7 @@ class Calls:
         """The call is over, whichever way."""
         if self.pending.get(call.key) is call:
             del self.pending[call.key]
-        self.branches.leave(call.task)
+        self._leave(call)
         self.counts[call.stage] -= 1
         self._on_change()
 
@@ -166,7 +187,8 @@ class Calls:
     @property
     def unsettled(self) -> bool:
         """Whether anything is there to be handed out, or waits durably."""
-        return bool(self.order) or self.counts["waiting"] + self.counts["lost"] > 0
+        counts = self.counts
+        return counts["waiting"] > 0 or counts["lost"] > 0 or bool(self.order)
 
     @property
     def busy(self) -> bool:
@@ -266,7 +288,7 @@ class Calls:
         self.pending[call.key] = call
         if call.memo is not None:
             self._resume(call, call.memo)
-        self.branches.enter(call.task)
+        self._enter(call)
         self._on_change()
 
     def _is_next(self, call: Call) -> bool:
@@ -308,16 +330,27 @@ class Calls:
         return call
 
     def _answer(self, call: Call) -> Awaitable[Any]:
-        call.answer = Answer(self.branches, call.task)
+        call.answer = answer = Answer(loop=self._loop)
+        answer.on_cancel = partial(self._leave, call)
         call.untimed = False
-        self.branches.enter(call.task)
-        return call.answer
+        self._enter(call)
+        return answer
+
+    def _enter(self, call: Call) -> None:
+        if not call.inside:
+            call.inside = True
+            self.branches.enter(call.task)
+
+    def _leave(self, call: Call) -> None:
+        if call.inside:
+            call.inside = False
+            self.branches.leave(call.task)
 
     def _hand(self, call: Call, memo: Memo | None) -> None:
         if memo is not None:
             call.memo = memo
         if call.answer is not None and not call.answer.done():
-            self.branches.leave(call.task)
+            self._leave(call)
             call.answer.set_result(memo)
 
     def _settle(self, memo: Memo, group: int) -> None:

@@ -38,11 +38,19 @@ class Outbox:
 
     def send(self, kind: type[M], **fields: Any) -> M:
         """Send a message of `kind`, which the server acknowledges."""
-        self._numbers += 1
-        message = kind(run_id=self.run_id, n=self._numbers, **fields)
-        self._unacknowledged[self._numbers] = message
-        self._transmit(message)
+        message = kind(run_id=self.run_id, n=self.next_number(), **fields)
+        self.post(message)
         return message
+
+    def next_number(self) -> int:
+        """The number of the message that is posted next."""
+        self._numbers += 1
+        return self._numbers
+
+    def post(self, message: RunMessage) -> None:
+        """Send a message that has the next number, which the server acknowledges."""
+        self._unacknowledged[message.n] = message
+        self._transmit(message)
 
     def mention(self, message: StepStarted | LogLine) -> None:
         """Send what the server does not acknowledge."""

@@ -37,6 +37,8 @@ from rotor.protocol.messages import (
     RunReleased,
     Settled,
     StartRun,
+    StepDone,
+    StepMessage,
 )
 from rotor.sdk.bodies import Bodies, encode_payload
 from rotor.sdk.branches import Branches, track_tasks
@@ -232,10 +234,12 @@ class Session:
 
     def committed(self, numbers: Iterable[int], group: int) -> None:
         """What was sent with these numbers is durable since commit `group`."""
-        steps = []
+        steps: list[StepMessage] = []
         for n in numbers:
             sent = self._outbox.acknowledge(n)
             match sent:
+                case StepDone():
+                    steps.append(sent)
                 case None:
                     continue
                 case RunParked():

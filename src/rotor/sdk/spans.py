@@ -41,6 +41,8 @@ class RunSpans:
 
     def of_try(self, step: CurrentStep) -> tracing.Span:
         """A span for one try of a step's body."""
+        if not tracing.active():
+            return None
         return self._of_step(step.id, step.index, "internal", {"attempt": step.attempt})
 
     def of_sending(self, id: str, index: int) -> str | None:

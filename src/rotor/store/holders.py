@@ -259,11 +259,12 @@ class Holders:
         holder = self._holders.get(lease_id)
         if holder is None or holder.deliver is None:
             return
-        heard = []
+        heard: list[HolderMessage] = []
         for message in messages:
             if isinstance(message, Committed):
-                message = holder.acknowledged(message, everything=everything)
-            elif isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
+                heard.append(holder.acknowledged(message, everything=everything))
+                continue
+            if isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
                 if held.told == UNKNOWN and not everything:
                     continue
                 held.told = message.settled
