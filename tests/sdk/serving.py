@@ -114,4 +114,4 @@ class CheckpointServer:
             if not isinstance(message, LogLine) and message.n:
                 numbers.setdefault(message.run_id, []).append(message.n)
         also, self.also = self.also, []
-        return [*(Committed(run_id=run, n=n, group=len(self.frames)) for run, n in numbers.items()), *also]
+        return [*(Committed(runs={run: n}, group=len(self.frames)) for run, n in numbers.items()), *also]

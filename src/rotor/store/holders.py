@@ -262,7 +262,8 @@ class Holders:
         heard: list[HolderMessage] = []
         for message in messages:
             if isinstance(message, Committed):
-                heard.append(holder.acknowledged(message, everything=everything))
+                if (acknowledged := holder.acknowledged(message, everything=everything)).runs:
+                    heard.append(acknowledged)
                 continue
             if isinstance(message, Settled) and (held := holder.runs.get(message.run_id)) is not None:
                 if held.told == UNKNOWN and not everything:
