@@ -83,7 +83,19 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "lock_runs": ({"leases_pkey", "runs_pkey"}, (runs, runs[:5], [LEASE], [LEASE])),
     "put_progress": (
         {"leases_pkey", "runs_pkey", "steps_pkey"},
-        ([LEASE], [1], joined, each_one, ["s3"] * BATCH, each_one, [b"1"] * BATCH, each_one, joined, each_one, [b"1"] * BATCH),
+        (
+            [LEASE],
+            [1],
+            joined,
+            each_one,
+            ["s3"] * BATCH,
+            each_one,
+            [b"1"] * BATCH,
+            each_one,
+            joined,
+            each_one,
+            [b"1"] * BATCH,
+        ),
     ),
     "read_known": (
         {"steps_pkey", "waits_pkey", "steps_taken"},

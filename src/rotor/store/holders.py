@@ -185,7 +185,7 @@ class Holders:
     def is_new(self, lease_id: UUID, run_id: str, step: Step) -> bool:
         """Whether the run is quiet and nothing is on record of its step, as far as is known here."""
         held = self._held(lease_id, run_id)
-        return held is not None and held.quiet and step not in held.begun
+        return held is not None and held.quiet and not held.opening and step not in held.begun
 
     def is_quiet(self, lease_id: UUID, run_id: str) -> bool:
         """Whether the run is held here and nobody but its holder has anything to do with it."""
