@@ -589,7 +589,7 @@ async def test_a_worker_that_came_back_while_a_wait_settled_is_answered(store: S
     said = messages.done(run_id, "b")
     again.say(said)
 
-    assert (await again.hears("committed")).n == [said.n]
+    assert (await again.hears("committed")).runs == {run_id: [said.n]}
     assert [memo.id for memo in (await again.hears("settled")).memo] == ["a"]
     await again.leave()
 
