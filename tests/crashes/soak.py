@@ -25,7 +25,7 @@ from rotor.errors import RotorError
 from rotor.sdk.resources import NewEvent
 from tests.crashes.bench import Bench, Program, until
 
-__all__ = ["MEGABYTE", "Scales", "flood", "growth", "memory", "park", "wake"]
+__all__ = ["MEGABYTE", "SLACK", "SLACK_OF_HUGE", "Scales", "flood", "growth", "park", "wake"]
 
 MEGABYTE: Final = 1024 * 1024
 AT_ONCE: Final = 1_000

@@ -10,28 +10,28 @@ import pytest
 
 from rotor.dev.postgres import Postgres
 from tests.crashes.bench import Bench, until
-from tests.crashes.soak import MEGABYTE, flood, memory, park
+from tests.crashes.soak import MEGABYTE, SLACK, SLACK_OF_HUGE, Scales, flood, park
 
-WAVES = 3
+WAVES = 4
 QUIET_SECONDS = 4
 
 
 async def test_memory_stays_where_it_is_while_events_come_faster_than_workers_can_run_them(bench: Bench) -> None:
-    server, worker = await bench.server(), await bench.worker(slots=20)
+    scales = Scales({"server": await bench.server(), "worker": await bench.worker(slots=20)})
     await park(bench, 1_500)
-    sizes = []
+    assert await flood(bench, 1.0) > 0
     for _ in range(WAVES):
-        assert await flood(bench, 1.0) > 0
-        assert await flood(bench, 0.5, payload_bytes=MEGABYTE) > 0
-        sizes.append((memory(server) // MEGABYTE, memory(worker) // MEGABYTE))
+        assert await flood(bench, 0.4) > 0
+        scales.weigh("many events")
+    for _ in range(WAVES):
+        assert await flood(bench, 0.4, payload_bytes=MEGABYTE) > 0
+        scales.weigh("huge events")
     statuses = await bench.statuses()
 
     assert statuses["queued"] > 200, "they were not faster"
     assert statuses["waiting"] >= 1_500
-    (_, _), (server_before, worker_before), *_, (server_after, worker_after) = sizes
-    assert server_after < server_before + 64, sizes
-    assert worker_after < worker_before + 64, sizes
-    assert max(server_after, worker_after) < 400, sizes
+    assert [*scales.grown("many events", SLACK), *scales.grown("huge events", SLACK_OF_HUGE)] == []
+    assert max(max(sizes) for sizes in scales.sizes.values()) < 400 * MEGABYTE, scales.sizes
 
 
 @pytest.fixture
