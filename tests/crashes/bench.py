@@ -27,7 +27,7 @@ from tests.dev.processes import free_port
 __all__ = ["Bench", "Program", "Recorded", "until"]
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 30
+START_SECONDS = 60
 
 Recorded: TypeAlias = dict[tuple[Any, ...], tuple[Any, ...]]
 """What is on record of each step that has ended."""
@@ -161,7 +161,7 @@ class Bench:
     async def sync(self, port: int) -> None:
         """Register the web app."""
         program = self.program("rotor.cli", "sync", f"http://127.0.0.1:{port}/api/rotor")
-        assert await program.ended() == 0, program.said
+        assert await program.ended(START_SECONDS) == 0, program.said
 
     # --- what happened
 

@@ -298,19 +298,19 @@ class Lab:
 
     async def break_link(self, name: str, how: str, *, seconds: float = 0.0, after_bytes: int = 1) -> None:
         """Break it once there is something to break. `after_bytes` is how much of a half request or answer passes."""
-        link, began = self.links[name], time.time()
+        link = self.links[name]
         async with self.injecting(name, how, f"({seconds:.1f} s, {after_bytes} bytes)"):
             await until(link.is_in_use, within_seconds=60)
-            before = link.harmed
+            before, began = link.harmed, time.time()
             link.harm(how, after_bytes)
             await until(lambda: link.is_harmed(since=before), within_seconds=60)
             await asyncio.sleep(LONG_SECONDS if how == CUT_OFF else seconds)
             link.heal()
         await asyncio.sleep(SHORT_SECONDS / 4)
-        if name == "worker-server":
-            self.strike(how, began, self.workers[0])
-        if name in ("server-app", "app-server"):
+        if name == "server-app":  # whose answers nobody has then
             self.strike(how, began, self.app)
+        elif time.time() - began > SHORT_SECONDS:
+            self.strike(how, began, self.workers[0], self.app)
 
 
 async def _end(program: Program, how: signal.Signals) -> None:

@@ -26,7 +26,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "rotor.limits:LEASE": timedelta(seconds=LEASE_SECONDS),
     "rotor.limits:HEARTBEAT": timedelta(seconds=1),
     "rotor.services.rescuer:ORPHANS_EVERY": 1.0,
-    "rotor.services.workers:COMES_BACK_WITHIN": timedelta(seconds=1.5),
     "rotor.store.database:IDLE_IN_TRANSACTION": "2s",
     "rotor.store.intake:HELD_FOR": timedelta(seconds=2),
     "rotor.services.matcher:RETAKEN_AFTER": timedelta(seconds=2),
@@ -36,8 +35,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "rotor.sdk.serve.checkpoints:TIMEOUT_SECONDS": 2.0,
     "rotor.sdk.serve.checkpoints:AWAY_SECONDS": 4.0,
 }
-"""All that waits waits in proportion to a lease, so that a test need not wait for the usual one. Set in
-this order, each before whoever imports it by name."""
+"""All that waits waits in proportion to a lease, so that a test need not wait for the usual one."""
 
 
 def resolve(place: str) -> tuple[Any, str]:
