@@ -35,6 +35,7 @@ from rotor.protocol.messages import (
     WorkerMessage,
     worker_frame,
 )
+from rotor.sdk import session as session_module
 from rotor.sdk import worker as worker_module
 from rotor.sdk.connection import BEATS_A_LEASE
 from rotor.sdk.functions import Function
@@ -274,6 +275,29 @@ async def test_the_oldest_parked_run_makes_room_and_is_then_asked_for_cold(serve
         assert left == ["r1"]
         await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1))
         assert (await peer.receive(RunCompleted)).run_id == "r1"
+
+
+async def test_the_error_with_which_a_body_is_unwound_is_not_described(
+    server: WorkerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its traceback would cost more than all else about a run that makes room for another."""
+    described: list[BaseException] = []
+    left = asyncio.Event()
+    monkeypatch.setattr(session_module, "error_of", described.append)
+
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> None:
+        try:
+            await ctx.step.sleep("nap", "1h")
+        finally:
+            left.set()
+
+    async with working(server, napper, parked_max=1):
+        peer = await server.peer()
+        for run_id in ("r1", "r2"):
+            await park(peer, run_id)
+        await left.wait()
+    assert described == []
 
 
 async def test_a_dropped_run_is_forgotten(server: WorkerServer) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from asyncio import locks, queues, tasks
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
@@ -35,6 +36,8 @@ _WAIT_FOR = tasks.wait_for.__code__
 _AS_COMPLETED = getattr(tasks.as_completed, "__code__", None)
 _WRAPPERS = frozenset({"async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable"})
 _EXITS = ("__aexit__", "__exit__")
+_APART = sys.version_info >= (3, 14)
+"""Whether an exit and its context manager stand side by side on a frame's stack, rather than bound to each other."""
 _PRIMITIVES = frozenset({locks.__name__, queues.__name__})
 
 
@@ -200,7 +203,7 @@ def _has_timeout(awaitable: Any) -> bool:
     if frame is not None and frame.f_code is _WAIT_FOR and frame.f_locals.get("timeout") is not None:
         return True
     held = gc.get_referents(awaitable)
-    return any(map(_is_timeout, held)) or any(starmap(_is_timeout_apart, pairwise(held)))
+    return any(map(_is_timeout, held)) or (_APART and any(starmap(_is_timeout_apart, pairwise(held))))
 
 
 def _is_timeout(held: Any) -> bool:

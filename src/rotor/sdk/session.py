@@ -183,12 +183,19 @@ class Session:
             what = f"the result of function {self._function.id!r}"
             ending: Ending = RunCompleted, {"output": encode_payload(result, self._payload_bytes_max, what)}
         except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if self._is_left:  # to describe an error takes longer than all else about a run that is unwound
+                return
             ending = RunFailed, self._failure(error)
-        if self._calls.sealed or self._stopping:
+        if self._is_left:
             return
         await self._unwind()
         self._ending = ending
         self._end()
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether nothing of the body counts any more."""
+        return self._calls.sealed or self._stopping
 
     async def _handle(self) -> Any:
         function = self._function
