@@ -14,12 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotor.protocol.messages import Memo, RunCompleted
+from rotor.sdk import watch
 from rotor.sdk.context import Context
 from tests.sdk.fake_server import FakeServer, raw
 from tests.sdk.test_session import workflow
 
 
 async def number(value: int) -> int:
+    return value
+
+
+async def name(value: str) -> str:
     return value
 
 
@@ -197,3 +202,116 @@ async def test_a_replay_from_any_prefix_of_the_record_continues_to_the_same_resu
         assert await again.run() == "completed"
         assert again.output == server.output
         again.threads.shutdown()
+
+
+async def test_the_loser_of_a_race_leaves_before_others_go_on_however_long_its_step_cleans_up() -> None:
+    clean = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await clean.wait()
+
+    async def racer(ctx: Context[Any]) -> str:
+        loser = asyncio.create_task(ctx.step.run("slow", slow))
+        await ctx.step.sleep("race", "1h")
+        loser.cancel()
+        await asyncio.wait([loser])
+        return await ctx.step.run("same", name, "racer")
+
+    async def other(ctx: Context[Any]) -> str:
+        await ctx.step.sleep("other", "2h")
+        return await ctx.step.run("same", name, "other")
+
+    async def body(ctx: Context[Any]) -> list[str]:
+        got = await asyncio.gather(racer(ctx), other(ctx))
+        await ctx.step.sleep("last", "1h")
+        return got
+
+    server = FakeServer(workflow(body))
+    server.start()
+    await server.until(lambda: len(server.waits) == 2)
+    server.settle("race")
+    server.settle("other")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    clean.set()
+    assert await server.rest() == "waiting"
+    await server.lose()
+    server.settle("last")
+    assert await server.run() == "completed"
+    assert server.output == ["racer", "other"]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_step_that_swallows_its_cancellation_is_cancelled_live_as_on_replay(raises: bool) -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if raises:
+                raise ValueError("instead") from None
+        return "kept"
+
+    async def body(ctx: Context[Any]) -> list[str]:
+        loser = asyncio.create_task(ctx.step.run("stubborn", stubborn))
+        await ctx.step.sleep("race", "1h")
+        loser.cancel()
+        (outcome,) = await asyncio.gather(loser, return_exceptions=True)
+        seen = type(outcome).__name__
+        first = await ctx.step.run("first seen", name, seen)
+        await ctx.step.sleep("last", "1h")
+        return [first, seen]
+
+    server = FakeServer(workflow(body))
+    server.start()
+    await server.until(lambda: len(server.waits) == 1)
+    server.settle("race")
+    assert await server.rest() == "waiting"
+    await server.lose()
+    server.settle("last")
+    assert await server.run() == "completed"
+    assert server.output == ["CancelledError", "CancelledError"]
+    assert server.steps["stubborn", 0].status == "cancelled"
+
+
+async def test_results_keep_their_order_though_a_replay_takes_long_to_ask_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = asyncio.Event()
+
+    async def branch(ctx: Context[Any], nap: str) -> str:
+        await ctx.step.sleep(nap, "1h")
+        return await ctx.step.run("same", name, nap)
+
+    async def body(ctx: Context[Any]) -> list[str]:
+        beside = asyncio.create_task(ctx.step.sleep("beside", "1d"))
+        await asyncio.wait_for(ready.wait(), 60)
+        got = await asyncio.gather(branch(ctx, "a"), branch(ctx, "b"))
+        await ctx.step.sleep("last", "1h")
+        beside.cancel()
+        return got
+
+    server = FakeServer(workflow(body))
+    ready.set()
+    assert await server.run() == "waiting"
+    for nap in ("b", "a"):
+        server.settle(nap)
+        assert await server.run() == "waiting"
+    await server.lose()
+    server.settle("last")
+    ready.clear()
+    monkeypatch.setattr(watch, "STRAY_SECONDS", 0.0)
+    session = server.start()
+    await server.until(lambda: not session._calls.order)
+    ready.set()
+    assert await server.rest() == "completed"
+    assert server.output == ["a", "b"]
+
+
+def test_time_in_which_the_event_loop_stands_still_tries_nobody_s_patience() -> None:
+    patience = watch.Patience()
+    assert [patience.is_over(5.0, now, pace=0.5) for now in (10.0, 10.5, 100.0, 200.0)] == [False] * 4
+    patience.renew()
+    assert [patience.is_over(1.0, now, pace=0.5) for now in (300.0, 300.5, 301.0)] == [False, False, True]

@@ -25,7 +25,7 @@ from rotor.sdk.functions import Function
 from rotor.sdk.held_runs import HeldRuns
 from rotor.sdk.place import current_step
 from rotor.sdk.session import Session
-from rotor.sdk.watch import STRAY_SECONDS
+from rotor.sdk.watch import AGAIN_SECONDS
 from tests.simulation.bodies import MISMATCH, BoomError, signal_name
 from tests.simulation.campaign import Case
 from tests.simulation.programs import (
@@ -271,8 +271,8 @@ def run_case(case: Case) -> World:
             session = Session(function, start, said, payload_bytes_max=PAYLOAD_BYTES_MAX, threads=threads, keep=False)
             session.begin()
         loop.settle()
-        loop.sleep(STRAY_SECONDS)
-        loop.sleep(STRAY_SECONDS)
+        for _ in range(6):
+            loop.sleep(2 * AGAIN_SECONDS[1])
         end = [message for message in said if not isinstance(message, LogLine)]
         with loop.running():
             loop.create_task(session.close())

@@ -132,10 +132,13 @@ class Bodies:
             self._running[call] = (began, attempts)
             if self._announcer is None:
                 self._announce_later(SHOWN_AFTER_SECONDS)
+            cancelled_before = call.task.cancelling()
             try:
                 outcome = await self._attempt(call, body, result_type, attempts, options.timeout)
             finally:
                 del self._running[call]
+            if call.task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError  # the body made something else of it, which no replay would do
             memo = await self._report(call, outcome, attempts, options, int((perf_counter() - began) * 1_000))
         return memo
 

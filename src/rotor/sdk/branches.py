@@ -42,6 +42,7 @@ class Branches(Workflow):
         """A context outside of any workflow, for call-backs that must not count as the run's."""
         self.neutral.run(place.set, None)
         self._on_finished = on_finished
+        self._leaving: set[Task] = set()
         self._left = 0
 
     def add(self, task: Task) -> None:
@@ -53,10 +54,12 @@ class Branches(Workflow):
     def enter(self, task: Task) -> None:
         """A step holds `task` from now on."""
         self.loose.discard(task)
+        self._leaving.discard(task)
         self._left += 1
 
     def leave(self, task: Task) -> None:
         """`task` goes on with the workflow's own code."""
+        self._leaving.discard(task)
         if task in self.live:
             self.loose.add(task)
 
@@ -71,6 +74,16 @@ class Branches(Workflow):
                 return False
         return True
 
+    def cancelled(self, task: Task) -> None:
+        """`task` has been asked to end. In the body of a step it may take its time, and a replay runs no body."""
+        if task in self.live and task not in self.loose:
+            self._leaving.add(task)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a cancelled branch has still to leave the body of its step."""
+        return any(task.cancelling() for task in self._leaving)
+
     def start(self, work: Coroutine[Any, Any, None], name: str) -> Task:
         """Run `work` as a branch."""
         inside = self.neutral.copy()
@@ -82,6 +95,7 @@ class Branches(Workflow):
     def _finished(self, task: Task) -> None:
         self.live.discard(task)
         self.loose.discard(task)
+        self._leaving.discard(task)
         self._on_finished()
 
 
@@ -94,9 +108,16 @@ class _Branch(asyncio.Task[Any]):
     """A task of a run. Sets of tasks, as `asyncio.wait` gives them, are in the same order on every replay: a plain task
     hashes by its address."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
-        self._number = number
+    def __init__(self, work: Coroutine[Any, Any, Any], *, branches: Branches, **options: Any) -> None:
+        self._branches = branches
+        self._number = next(branches.numbers)
         super().__init__(work, **options)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        self._branches.cancelled(self)
+        return True
 
     def __hash__(self) -> int:
         return self._number
@@ -126,7 +147,7 @@ class _TrackingFactory:
             options.setdefault("eager_start", True)
         elif self._before is not None:
             return self._before(loop, work, **options)
-        return _Branch(work, loop=loop, number=next(branches.numbers), **options)
+        return _Branch(work, loop=loop, branches=branches, **options)
 
 
 def _coroutines_in_order(items: Iterable[Any] = ()) -> Any:

@@ -226,7 +226,7 @@ class Calls:
     def release(self) -> None:
         """Hand out the next group."""
         one_by_one = self._one_by_one and self.order.complete
-        for memo in self.order.release_one() if one_by_one else self.order.release():
+        for memo in self.order.release_one() if one_by_one else self.order.release(self._asked):
             call = self.pending.get((memo.id, memo.index))
             if call is not None:
                 self.move(call, "ended")
@@ -356,7 +356,7 @@ class Calls:
     def _settle(self, memo: Memo, group: int) -> None:
         key = (memo.id, memo.index)
         call = self.pending.get(key)
-        asked = memo.index < self._uses.get(memo.id, 0)
+        asked = self._asked(key)
         if key in self.order or (call is None and asked) or (call is not None and call.stage in ("held", "ended")):
             return  # told before, or given up
         if call is None:
@@ -370,6 +370,10 @@ class Calls:
         elif call is not None and memo.status == "retrying" and memo.attempts >= call.attempts:
             self.move(call, "sent")  # until its body runs again
             self._hand(call, memo)
+
+    def _asked(self, key: Key) -> bool:
+        """Whether the body has called the step."""
+        return key[1] < self._uses.get(key[0], 0)
 
     def _send_withdrawn(self) -> None:
         withdrawn, self._withdrawn = self._withdrawn, []

@@ -8,13 +8,14 @@ Within a group the results go by step id and index. The order in which the serve
 that of its record, and branches that go on in another order would use the same step id in another order.
 
 A group is *complete* when each of its steps has been asked for. A group that stays incomplete at rest belongs to code
-that has changed since: it is let go all the same, and whoever asks later is answered at once.
+that has changed since: it is let go all the same. Those of its steps that nobody has asked for are *strays*: who asks
+for one later, since it was slow on its way, is answered in the step's old place among what is still here.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import groupby
 
@@ -45,6 +46,8 @@ class Order:
     def __init__(self, memos: Iterable[Memo]) -> None:
         self._groups: deque[Group] = deque()
         self._places: dict[Key, Group] = {}
+        self._strays: dict[Key, tuple[Memo, int]] = {}
+        """What was let go before anybody asked for it, with the number of its group."""
         final = (memo for memo in memos if memo.status in FINAL)
         for number, members in groupby(final, key=lambda memo: memo.group):
             group = Group(number)
@@ -58,7 +61,7 @@ class Order:
         return bool(self._groups)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._places
+        return key in self._places or key in self._strays
 
     @property
     def complete(self) -> bool:
@@ -74,13 +77,19 @@ class Order:
 
     def ask(self, key: Key) -> None:
         """The body has called the step."""
-        self._places[key].missing -= 1
+        if key in self._strays:
+            self._recall(key)
+        else:
+            self._places[key].missing -= 1
 
-    def release(self) -> list[Memo]:
-        """Let the next group go."""
+    def release(self, asked: Callable[[Key], bool]) -> list[Memo]:
+        """Let the next group go; `asked` tells whether the body has called a step."""
         group = self._groups.popleft()
-        for step_id, index, _ in group.memos:
-            del self._places[step_id, index]
+        for step_id, index, memo in group.memos:
+            key = step_id, index
+            del self._places[key]
+            if group.missing and not asked(key):
+                self._strays[key] = memo, group.number
         return [memo for *_, memo in sorted(group.memos)]
 
     def release_one(self) -> list[Memo]:
@@ -94,10 +103,22 @@ class Order:
 
     def release_until(self, key: Key) -> None:
         """Let go every group up to the one that holds `key`."""
+        if key in self._strays:
+            del self._strays[key]
+            return
         group = self._places[key]
         while self._groups[0] is not group:
-            self.release()
-        self.release()
+            self._drop()
+        self._drop()
+
+    def _drop(self) -> None:
+        for step_id, index, _ in self._groups.popleft().memos:
+            del self._places[step_id, index]
+
+    def _recall(self, key: Key) -> None:
+        """Somebody asks for a stray."""
+        memo, number = self._strays.pop(key)
+        self.add(memo, number, asked=True)
 
     def _group(self, number: int) -> Group:
         """The group of commit `number`, in its place among those that are still here."""

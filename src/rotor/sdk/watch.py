@@ -3,8 +3,10 @@
 *Calm* means that no branch can go on by itself. The next complete group of results is handed out once the body has been
 calm for a few turns of the loop: a task that ended still has to wake those that wait for it, one turn a link. A group
 that is not complete is handed out when no branch waits for anything outside (it may still be on its way to ask), or
-when that has taken too long. Steps that were given up before fail once the body waits for nothing else, and before
-anything more is handed out: no commit records that, so it must not depend on what has been recorded since.
+when that has taken too long. Nothing is handed out before a branch that was cancelled in the body of its step has left
+it: a replay does not run that body, so there it leaves at once. Steps that were given up before fail once the body
+waits for nothing else, and before anything more is handed out: no commit records that, so it must not depend on what
+has been recorded since.
 
 Nothing tells when a branch that waits for ordinary I/O has moved on, so while something is left to do the watch looks
 again after a while.
@@ -20,7 +22,7 @@ from rotor.sdk.calls import Calls
 from rotor.sdk.parking import blocked, timed
 from rotor.sdk.threads import HandlerThreads
 
-__all__ = ["Watch"]
+__all__ = ["Patience", "Watch"]
 
 CALM_TURNS: Final = 4
 AGAIN_SECONDS: Final = (0.01, 1.0)
@@ -28,7 +30,30 @@ AGAIN_SECONDS: Final = (0.01, 1.0)
 BUSY_SECONDS: Final = 1.0
 """How long a branch that never rests may hold up the results of others."""
 STRAY_SECONDS: Final = 5.0
-"""How long results are held for a step that nobody has asked for, while some branch waits for ordinary I/O."""
+"""How long results are held for a step that nobody has asked for, while some branch waits for ordinary I/O; and for a
+cancelled branch that has still to leave the body of its step."""
+
+
+class Patience:
+    """How long something has been the matter, each time that it is looked at.
+
+    Time in which the event loop stood still does not count, since nobody could go on in it.
+    """
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._looked_at: float | None = None
+
+    def renew(self) -> None:
+        """It is no longer the matter."""
+        self._waited, self._looked_at = 0.0, None
+
+    def is_over(self, seconds: float, now: float, *, pace: float) -> bool:
+        """Whether it has been the matter for `seconds`. This look was to come `pace` seconds after the one before."""
+        if self._looked_at is not None:
+            self._waited += min(now - self._looked_at, 2 * pace)
+        self._looked_at = now
+        return self._waited >= seconds
 
 
 class Watch:
@@ -43,8 +68,9 @@ class Watch:
         self._later: asyncio.TimerHandle | None = None
         self._again_seconds = AGAIN_SECONDS[0]
         self._turns = 0
-        self._busy_since: float | None = None
-        self._stray_since: float | None = None
+        self._pace = AGAIN_SECONDS[0]
+        self._with_the_busy = Patience()
+        self._with_the_slow = Patience()
 
     def start(self, calls: Calls, threads: HandlerThreads | None) -> None:
         """Watch the branches that make `calls`; `threads` are those of a plain `def` handler."""
@@ -72,6 +98,10 @@ class Watch:
 
     def look_soon(self) -> None:
         """There may be something to hand out."""
+        self._pace = AGAIN_SECONDS[0]
+        self._look_in_turn()
+
+    def _look_in_turn(self) -> None:
         if self._soon is None and self._calls is not None and self._calls.unsettled:
             self._soon = self._loop.call_soon(self._look, context=self._calls.branches.neutral)
 
@@ -81,7 +111,8 @@ class Watch:
             self._later.cancel()
         if self._calls is not None:
             neutral = self._calls.branches.neutral
-            self._later = self._loop.call_later(self._again_seconds, self.look_soon, context=neutral)
+            self._pace = self._again_seconds
+            self._later = self._loop.call_later(self._again_seconds, self._look_in_turn, context=neutral)
             self._again_seconds = min(self._again_seconds * 2, AGAIN_SECONDS[1])
 
     def _look(self) -> None:
@@ -90,8 +121,8 @@ class Watch:
         if calls is None or calls.frozen:
             return
         if not calls.order and not calls.only_lost and not self._may_park(calls):
-            self._busy_since = None
-        elif self._is_at_rest(calls) or self._is_overdue("_busy_since", BUSY_SECONDS):
+            self._with_the_busy.renew()
+        elif self._is_at_rest(calls) or self._is_over(self._with_the_busy, BUSY_SECONDS):
             self._turns += 1
             self._look_at_rest(calls)
         else:
@@ -105,7 +136,7 @@ class Watch:
         """Whether no branch can go on by itself."""
         if (self._threads is not None and self._threads.running) or not calls.branches.calm():
             return False
-        self._busy_since = None
+        self._with_the_busy.renew()
         return True
 
     def _look_at_rest(self, calls: Calls) -> None:
@@ -114,6 +145,8 @@ class Watch:
             self._on_parked()
         elif self._turns < CALM_TURNS and not _alone(calls, self._threads):
             self.look_soon()
+        elif calls.branches.leaving and not self._is_too_slow():
+            self.look_later()
         elif calls.only_lost and self._blocked(calls, within_calls=True):
             self._stop_looking()
             calls.fail_lost()
@@ -131,7 +164,7 @@ class Watch:
     def _may_release(self, calls: Calls) -> bool:
         if calls.order.complete:
             return True
-        return self._blocked(calls, within_calls=False) or self._is_overdue("_stray_since", STRAY_SECONDS)
+        return self._blocked(calls, within_calls=False) or self._is_too_slow()
 
     def _blocked(self, calls: Calls, *, within_calls: bool) -> bool:
         """Whether no branch waits for anything outside; `within_calls`: nor has a timeout around its durable wait."""
@@ -144,17 +177,15 @@ class Watch:
                     return False
         return blocked(calls.branches, calls.branches.loose)
 
-    def _is_overdue(self, since: str, seconds: float) -> bool:
-        """Whether this was asked for the first time `seconds` ago or more, with nothing handed out since."""
-        now = self._loop.time()
-        started: float | None = getattr(self, since)
-        if started is None:
-            setattr(self, since, now)
-            return False
-        return now - started >= seconds
+    def _is_too_slow(self) -> bool:
+        return self._is_over(self._with_the_slow, STRAY_SECONDS)
+
+    def _is_over(self, patience: Patience, seconds: float) -> bool:
+        return patience.is_over(seconds, self._loop.time(), pace=self._pace)
 
     def _stop_looking(self) -> None:
-        self._busy_since = self._stray_since = None
+        self._with_the_busy.renew()
+        self._with_the_slow.renew()
         if self._later is not None:
             self._later.cancel()
             self._later = None
