@@ -138,3 +138,15 @@ async def test_a_path_whose_server_died_before_it_was_dated_is_dated_by_the_next
 
     assert await value(store.database, "SELECT indexed_from < 'infinity' FROM event_paths")
     assert (await step_row(store.database, UUID(run_id), "w"))["event_id"] == "e-1"
+
+
+async def test_what_was_read_first_and_comes_last_is_not_remembered(store: Store) -> None:
+    await serve(store, "f", event="go")
+    subscriptions = store.intake.subscriptions
+    async with store.database.connection() as connection:
+        before = await subscriptions.read(connection, {(1, "go")})
+        await serve(store, "g", event="go")
+        after = await subscriptions.read(connection, {(1, "go")})
+    subscriptions._remember(before)
+
+    assert subscriptions.known({(1, "go")}) == after

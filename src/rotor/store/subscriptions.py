@@ -92,10 +92,12 @@ class Subscriptions:
         if self._count + len(found.by_name) > limits.EVENT_NAMES:
             self._revisions, self._by_name, self._count = {}, {}, 0
         for workspace_id, revision in found.revisions.items():
-            if self._revisions.get(workspace_id) != revision:
+            if revision > self._revisions.get(workspace_id, -1):
                 self._count -= len(self._by_name.pop(workspace_id, {}))
                 self._revisions[workspace_id] = revision
         for (workspace_id, name), subscribers in found.by_name.items():
-            names = self._by_name.setdefault(workspace_id, {})
-            self._count += name not in names
-            names[name] = subscribers
+            # What was read first may come last.
+            if found.revisions[workspace_id] == self._revisions[workspace_id]:
+                names = self._by_name.setdefault(workspace_id, {})
+                self._count += name not in names
+                names[name] = subscribers
