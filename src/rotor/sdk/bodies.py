@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from types import FunctionType
 from typing import Any, Final
@@ -59,6 +59,12 @@ class Options:
             raise ConfigError(f"retries of a step is {self.retries!r}; give a whole number from 0 to {limits.RETRIES}")
 
 
+@lru_cache
+def _usual(retries: int) -> Options:
+    """Those of a function's steps that name none."""
+    return Options(retries=retries, timeout=None, at_most_once=False)
+
+
 class _Failure(msgspec.Struct, frozen=True):
     """A try that raised."""
 
@@ -79,7 +85,7 @@ class Bodies:
     def __init__(
         self, calls: Calls, threads: Executor, *, retries: int, payload_bytes_max: int, spans: RunSpans
     ) -> None:
-        self.usual = Options(retries=retries, timeout=None, at_most_once=False)
+        self.usual = _usual(retries)
         self.payload_bytes_max = payload_bytes_max
         self.spans = spans
         self._calls = calls

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import TypeVar
 
 import msgspec
 
-__all__ = ["CurrentStep", "Workflow", "current_step", "idempotency_key", "no_place", "place"]
+__all__ = ["CurrentStep", "Workflow", "call_outside", "current_step", "idempotency_key", "place"]
+
+T = TypeVar("T")
 
 _KEYS = uuid.UUID("7c1f4c0e-9f39-5e0a-8a53-1d4c2d0b6f11")
 
@@ -37,12 +39,11 @@ class CurrentStep(msgspec.Struct, frozen=True):
 place: ContextVar[Workflow | CurrentStep | None] = ContextVar("rotor_place", default=None)
 
 
-@contextmanager
-def no_place() -> Iterator[None]:
-    """What is called within may schedule call-backs and start tasks: they are not the workflow's."""
+def call_outside(call: Callable[[T], None], argument: T) -> None:
+    """Call it with `argument`. It may schedule call-backs and start tasks: they are not the workflow's."""
     token = place.set(None)
     try:
-        yield
+        call(argument)
     finally:
         place.reset(token)
 

@@ -49,7 +49,7 @@ from rotor.sdk.functions import Function
 from rotor.sdk.logger import RunLogger
 from rotor.sdk.outbox import Channel, Outbox
 from rotor.sdk.outcomes import NOT_RETRIABLE, read_event
-from rotor.sdk.place import no_place
+from rotor.sdk.place import call_outside
 from rotor.sdk.spans import RunSpans
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
@@ -364,8 +364,7 @@ class Session:
         if state == "ended":
             self.ended.set()
         if self.on_state_change is not None:
-            with no_place():
-                self.on_state_change(self)
+            call_outside(self.on_state_change, self)
         if state == "ended":
             self._ending = None
             self._calls.detach()
