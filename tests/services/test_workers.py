@@ -15,12 +15,14 @@ from rotor.engine.arrivals import Cancelled
 from rotor.protocol.messages import Goodbye, Heartbeat, RunMessage
 from rotor.services import workers as services_workers
 from rotor.services.dispatcher import Dispatcher
+from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
 from rotor.services.pulse import Pulse
 from rotor.services.workers import Workers
 from rotor.store import functions, leases
 from rotor.store.claims import claim_runs
 from rotor.store.signals import complete
+from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 from tests import messages
 from tests.services.fake_worker import FakeWorker, hello
@@ -53,8 +55,6 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
 
 class NoInvoker:
     """Nothing is served over HTTP."""
-
-    free_slots = 0
 
     def take_ended(self) -> list[Any]:
         return []
@@ -602,7 +602,8 @@ async def test_runs_that_are_claimed_for_a_worker_as_it_leaves_are_given_to_othe
     worker.say(messages.released(run_id))
     await worker.hears("committed")
     async with locked(store.database, "LOCK TABLE steps IN ACCESS EXCLUSIVE MODE") as other:
-        claiming = asyncio.create_task(Dispatcher(store, workers, NoInvoker()).tick())  # type: ignore[arg-type]
+        invoker = Invoker(store, SigningKeys(store.database), public_url="http://127.0.0.1")
+        claiming = asyncio.create_task(Dispatcher(store, workers, invoker).tick())
         await until_blocked(other)
         worker.say(Goodbye())
         leaving = asyncio.create_task(worker.leave())
