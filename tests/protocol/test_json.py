@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -159,3 +161,21 @@ def test_size_is_limited_by_name_before_anything_is_parsed() -> None:
 def test_a_field_at_fault_is_named() -> None:
     with pytest.raises(PayloadError, match=r"Expected `float`, got `str` - at `\$\.value`"):
         json.decode_as(b'{"value": "secret"}', Reading)
+
+
+@pytest.mark.parametrize("text", [b"[" + b"[]," * 50_000 + b"[]]", b"[" + b"[]," * 50_000])
+def test_a_large_payload_is_read_without_the_collector_which_then_goes_on(text: bytes) -> None:
+    collected: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        collected.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        with suppress(PayloadError):
+            json.check(text)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(collected) <= 2  # one collection, at the end
+    assert gc.isenabled()

@@ -68,10 +68,10 @@ async def link(call: Call) -> Answer:
 def _check_data(text: bytes, payload_bytes_max: int) -> None:
     if len(text) > payload_bytes_max:
         raise TooLarge(f"the signal's data is {len(text):,} bytes; the limit is {payload_bytes_max:,} (PAYLOAD_BYTES)")
-    decode_body(text, _ANYTHING)
     try:
         json.check(text, payload_bytes_max=payload_bytes_max)
     except PayloadError as error:
+        decode_body(text, _ANYTHING)  # which names the field, where it is no JSON
         raise Invalid([("body", str(error))]) from None
 
 
