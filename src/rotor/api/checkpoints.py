@@ -87,11 +87,10 @@ async def _claims(call: Call, workspace_id: int, given: Sequence[Checkpoint]) ->
         claim = await call.api.tokens.verify(one.token)
         if claim is None or claim.workspace_id != workspace_id:
             raise Unauthorized(f"[{number}].token is not that of an invocation of the workspace")
-        run_id = str(claim.run_id)
         foreign += [
             f"[{number}].messages[{place}].run_id"
             for place, message in enumerate(one.messages)
-            if message.run_id != run_id
+            if message.run_id != claim.run_id
         ]
         claims.append(claim)
     if foreign:

@@ -20,7 +20,7 @@ class Claim(NamedTuple):
     """What a token speaks for."""
 
     workspace_id: int
-    run_id: UUID
+    run_id: str
     lease_id: UUID
 
 
@@ -33,7 +33,7 @@ class Tokens:
     async def issue(self, workspace_id: int, run_id: UUID, lease_id: UUID) -> str:
         """The token for the holder of `lease_id` to write to `run_id`."""
         keys = await self._signing_keys.ensure(workspace_id)
-        said = f"rt_{workspace_id}_{run_id.hex}_{lease_id.hex}"
+        said = f"rt_{workspace_id}_{run_id}_{lease_id.hex}"
         return f"{said}_{_mac(keys[0], said)}"
 
     async def verify(self, token: str) -> Claim | None:
@@ -52,10 +52,10 @@ def _parse(said: str) -> Claim | None:
     if len(parts) != 4 or parts[0] != "rt" or not said.isascii():
         return None
     _, workspace, run, lease = parts
-    if not workspace.isdigit() or len(workspace) > 18 or len(run) != 32 or len(lease) != 32:
+    if not workspace.isdigit() or len(workspace) > 18 or len(run) != 36 or len(lease) != 32:
         return None
     try:
-        return Claim(int(workspace), UUID(hex=run), UUID(hex=lease))
+        return Claim(int(workspace), run, UUID(hex=lease))
     except ValueError:
         return None
 
