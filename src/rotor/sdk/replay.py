@@ -102,18 +102,17 @@ class Order:
         return [memo]
 
     def release_until(self, key: Key) -> None:
-        """Let go every group up to the one that holds `key`."""
-        if key in self._strays:
-            del self._strays[key]
-            return
-        group = self._places[key]
-        while self._groups[0] is not group:
-            self._drop()
-        self._drop()
+        """Let go every group up to the one that holds `key`. The body has asked for nothing else in them: the rest are
+        strays, as they are where the body came to rest before it asked."""
+        if key not in self._strays:
+            while key in self._places:
+                self._set_aside(self._groups.popleft())
+        del self._strays[key]
 
-    def _drop(self) -> None:
-        for step_id, index, _ in self._groups.popleft().memos:
+    def _set_aside(self, group: Group) -> None:
+        for step_id, index, memo in group.memos:
             del self._places[step_id, index]
+            self._strays[step_id, index] = memo, group.number
 
     def _recall(self, key: Key) -> None:
         """Somebody asks for a stray."""
