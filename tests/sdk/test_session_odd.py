@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import anyio
+import pytest
 import uvloop
 
 from rotor.errors import StepError
@@ -273,15 +275,25 @@ async def test_a_step_that_failed_is_caught_and_another_taken_in_its_place() -> 
     assert await ends_alike(body, "nap") == "ValueError"
 
 
+ODD = [
+    test_a_task_group_within_a_task_group_of_which_the_inner_one_fails,
+    test_a_timeout_around_a_gather_withdraws_each_of_its_waits,
+    test_steps_inside_a_lock_and_a_semaphore_are_taken_one_after_the_other,
+    test_an_async_generator_that_nobody_finishes_leaves_nothing_open,
+    test_a_condition_and_a_barrier_between_branches,
+    test_a_step_called_from_another_thread_is_refused_by_name,
+]
+
+
 def test_all_of_it_on_uvloop() -> None:
-    odd = [
-        test_a_task_group_within_a_task_group_of_which_the_inner_one_fails,
-        test_a_timeout_around_a_gather_withdraws_each_of_its_waits,
-        test_steps_inside_a_lock_and_a_semaphore_are_taken_one_after_the_other,
-        test_an_async_generator_that_nobody_finishes_leaves_nothing_open,
-        test_a_condition_and_a_barrier_between_branches,
-        test_a_step_called_from_another_thread_is_refused_by_name,
-    ]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for program in odd:
+        for program in ODD:
+            runner.run(program())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are of Python 3.12")
+def test_all_of_it_with_eager_tasks() -> None:
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+        for program in ODD:
             runner.run(program())
