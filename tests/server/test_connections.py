@@ -124,6 +124,14 @@ async def test_a_head_without_end_is_refused(port: int) -> None:
     assert answered.startswith(b"HTTP/1.1 431 ")
 
 
+async def test_a_head_that_is_too_long_is_refused_though_it_comes_whole(app: App, port: int) -> None:
+    headers = b"".join(b"x%d: %b\r\n" % (number, b"y" * 100) for number in range(limits.HEAD_BYTES // 100))
+    answered = await told(port, GET[:-2] + headers + b"\r\n")
+    # The answer may be lost where the connection is closed on what was not read.
+    assert answered.startswith(b"HTTP/1.1 431 ") or answered == b""
+    assert app.ended.empty()
+
+
 @pytest.mark.parametrize("limit", ["BODY_SILENCE_SECONDS", "BODY_SECONDS"])
 async def test_a_body_that_stops_ends_its_request(
     app: App, port: int, monkeypatch: pytest.MonkeyPatch, limit: str

@@ -34,6 +34,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._header_bytes = 0
         self._in_body = False
         self._body_until = 0.0
 
@@ -56,8 +57,21 @@ class GuardedHttp(HttpToolsProtocol):
             elif self._timer is None:
                 self._expect_within(HEAD_SECONDS)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value) + 4  # the colon, the space, the end of the line
+        if self._header_bytes > limits.HEAD_BYTES:
+            raise ValueError("a head that came at once is too long")
+        super().on_header(name, value)
+
+    def send_400_response(self, msg: str) -> None:
+        if self._header_bytes <= limits.HEAD_BYTES:
+            super().send_400_response(msg)
+        else:
+            self.transport.write(TOO_LONG)
+            self.transport.close()
+
     def on_headers_complete(self) -> None:
-        self._head_bytes = 0
+        self._head_bytes = self._header_bytes = 0
         self._in_body = True
         self._body_until = self.loop.time() + BODY_SECONDS
         self._expect_within(BODY_SILENCE_SECONDS)
