@@ -146,6 +146,15 @@ def test_a_failed_try_that_is_reported_twice_waits_once(wait: Wait | None) -> No
     assert told(outcome) == [message.n]
 
 
+def test_a_failed_try_that_is_reported_again_while_the_next_one_runs_opens_no_wait() -> None:
+    message = messages.failed(RUN, "a", attempts=2)
+    late = decide(held(), message, known=around(("a", Step("run", "running", 3), None)))
+    in_time = decide(held(), message, known=around(("a", Step("run", "running", 2), None)))
+
+    assert (late.effects, late.steps, told(late)) == ([], {}, [message.n])
+    assert in_time.steps[key("a")].status == "retrying"
+
+
 def test_the_last_failed_try_that_is_reported_twice_is_answered_as_the_first_time() -> None:
     message = messages.failed(RUN, "a", attempts=4, retries=3)
     outcome = decide(held(), message, known=around(("a", Step("run", "failed", 4), None)))

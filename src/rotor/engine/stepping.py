@@ -76,7 +76,7 @@ def _failed(run: Run, key: StepKey, message: StepFailed, known: Known, jitter: f
         put = PutStep(key, "run", "failed", message.attempts, error=error, elapsed_ms=message.elapsed_ms)
         return Decision(run, [DropWait(key), put] if key in known.waits else [put], [message.n, memo_of(put)])
     step = known.steps.get(key)
-    again = step is not None and step.status == "retrying" and step.attempts >= message.attempts
+    again = step is not None and step.attempts >= message.attempts + (step.status != "retrying")
     if again or key in known.waits or _ended(key, known):
         return Decision(run, notices=[message.n])
     seconds = message.retry_after_seconds
