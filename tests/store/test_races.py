@@ -287,7 +287,8 @@ async def test_a_checkpoint_is_written_before_the_lease_is_lost_or_not_at_all(
         answer, _ = await asyncio.gather(holder.say(message), lose(second_store, holder, run_id))
         recorded = await select(store.database, "SELECT 1 FROM steps WHERE run_id = $1", UUID(run_id))
         assert bool(recorded) == (acknowledged(answer) == [message.n])
-        assert recorded or isinstance(answer[0], DropRun)
+        # Between the taking of the lease and that of the run nobody answers: the loss of the run says it all.
+        assert recorded or all(isinstance(one, DropRun) for one in answer)
         await second_store.committer.submit(Cancelled(UUID(run_id)))
 
 
