@@ -43,7 +43,8 @@ async def test_a_run_that_kills_its_app_each_time_fails_and_one_beside_it_does_n
     assert run.status == "failed"
     assert run.error is not None
     assert run.error.name == "WorkerLostError"
-    assert limits.LOSSES <= bench.notes("d").count("die") <= limits.LOSSES + 1
+    # Where the one beside it is tried at the same time, either may be to blame.
+    assert limits.LOSSES <= bench.notes("d").count("die") <= limits.LOSSES_IN_COMPANY + 1
     bench.open_gate("g")
     await bench.app(port)
     await bench.rows("UPDATE runs SET due_at = now() WHERE status = 'queued'")
