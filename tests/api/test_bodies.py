@@ -72,6 +72,7 @@ def test_a_name_that_is_not_text_is_shown_as_text() -> None:
         (rb'{"pair":"\ud83d\ude00","text":"\\ud800","lone":"x\uD83Dx"}', "lone", "surrogate"),
         (rb'{"a":{"\ud800":1}}', "a", "surrogate"),
         (b'{"NaN":"NaN",}', "body", "not JSON"),
+        (rb'{"a":"\"NaN', "body", "not JSON"),
         (b'{"a":"\xff"}', "body", "not UTF-8"),
         (b"[" * 500, "body", "PAYLOAD_DEPTH"),
         (b'["' + b"x" * SEARCHED_BYTES + b'",NaN]', "body", "not JSON"),

@@ -22,13 +22,14 @@ from rotor.protocol.messages import (
     RunMessage,
     RunParked,
     RunReleased,
+    Settled,
     StepDone,
     StepParked,
 )
 from rotor.sdk.functions import Function
 from rotor.sdk.serve.invocation import Invoker
 from tests.sdk.servers import serving
-from tests.sdk.serving import KEY, CheckpointServer, blocking, doubler, invocation, sleeper
+from tests.sdk.serving import KEY, CheckpointServer, blocking, double, doubler, invocation, sleeper
 
 DONE = Memo(id="double", index=0, op="run", status="completed", output=Raw(b"6"), group=1)
 
@@ -157,6 +158,34 @@ async def test_a_lease_that_is_lost_while_more_is_ready_ends_the_invocation_too(
     server.open.set()
     async with asyncio.timeout(5):
         assert await running == []
+
+
+async def test_a_run_that_is_told_of_a_settled_wait_as_it_would_park_goes_on(
+    server: CheckpointServer, invoker: Invoker
+) -> None:
+    @create_function(id="overtaken", trigger={"event": "x"})
+    async def overtaken(ctx: Context[Any]) -> None:
+        async def short() -> None:
+            await ctx.step.sleep("short", "1s")
+            await ctx.step.run("double", double, 1)
+
+        async def long() -> None:
+            await server.is_asked.wait()
+            await ctx.step.sleep("long", "1h")
+
+        await asyncio.gather(short(), long())
+
+    server.open.clear()
+    slept = Memo(id="short", index=0, op="sleep", status="completed", group=2)
+    server.also.append(Settled(run_id="r1", memo=[slept], settled=1))
+    running = asyncio.create_task(run(invoker, overtaken, server.url))
+    await server.is_asked.wait()
+    await asyncio.sleep(0.01)
+    server.open.set()
+    async with asyncio.timeout(5):
+        messages = await running
+    assert [message.id for frame in server.frames for message in frame if isinstance(message, StepDone)] == ["double"]
+    assert isinstance(messages[-1], RunParked)
 
 
 @pytest.mark.parametrize("status", [200, 401, 404])

@@ -99,6 +99,7 @@ async def test_guesses_beyond_those_of_a_second_are_refused_but_not_what_was_fou
     assert {type(answer) for answer in answers[3:]} == {Overloaded}
     with pytest.raises(Overloaded, match="UNKNOWN_KEYS"):
         await recent.get("a new one")
+    assert await recent.get("one that is no stranger's", known=True) == "ONE THAT IS NO STRANGER'S"
     recent.clear()
     read.clear()
     assert await recent.get("a") == "A"

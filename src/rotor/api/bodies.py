@@ -112,7 +112,7 @@ def _fault(body: bytes, error: Exception) -> tuple[str, str]:
     return "body", f"is not JSON: {error}"
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},:]|[^\s"\[\]{},:]++', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|(?P<unclosed>.*))|[\[\]{},:]|[^\s"\[\]{},:]++', re.DOTALL)
 _ESCAPES = re.compile(
     rb"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\u(d[89a-f][0-9a-f]{2})|\\.", re.IGNORECASE | re.DOTALL
 )
@@ -129,6 +129,8 @@ def _first_unfit(body: bytes) -> tuple[str, str] | None:
     text = b""
     for match in _TOKEN.finditer(body):
         token = match[0]
+        if match["unclosed"] is not None:
+            return None
         if token in (b"{", b"["):
             places.append(None if token == b"{" else 0)
             # The request's own object or list comes on top of the payload's levels.

@@ -40,16 +40,16 @@ class Recent(Generic[Key, Value]):
         self._kept: dict[Key, tuple[float, Value]] = {}
         self._reading: dict[Key, asyncio.Task[Value]] = {}
 
-    async def get(self, key: Key) -> Value:
+    async def get(self, key: Key, *, known: bool = False) -> Value:
         """The answer for `key`, at most `seconds` old. Raises what `read` raises, which is not kept, and `Overloaded`
-        for a guess too many.
+        for a guess too many; where the key is `known` to be no stranger's, it is no guess.
         """
         kept = self._kept.get(key)
         if kept is not None and monotonic() < kept[0]:
             return kept[1]
         task = self._reading.get(key)
         if task is None:
-            if self._guessed and not (kept and kept[1]):
+            if self._guessed and not known and not (kept and kept[1]):
                 self._guess(key)
             task = asyncio.create_task(self._read_and_keep(key), name="rotor-recent-read")
             self._reading[key] = task

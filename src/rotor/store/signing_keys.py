@@ -28,12 +28,13 @@ class SigningKeys:
         self._recent: Recent[int, list[str]] = Recent(self._read, guessed=True)
 
     async def of(self, workspace_id: int) -> list[str]:
-        """The keys that are not retired, newest first; none where the workspace has never had a key."""
+        """The keys that are not retired, newest first; none where the workspace has never had a key, or a stranger has
+        made it up. Raises `Overloaded` for too many of these."""
         return await self._recent.get(workspace_id)
 
     async def ensure(self, workspace_id: int) -> list[str]:
         """The keys that are not retired, newest first; a workspace that has none gets its first."""
-        keys = await self.of(workspace_id)
+        keys = await self._recent.get(workspace_id, known=True)
         if not keys:
             async with self._database.of(workspace_id).transaction() as connection:
                 await connection.execute("lock_workspace")

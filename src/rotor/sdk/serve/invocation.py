@@ -27,7 +27,7 @@ from rotor import limits
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.protocol.frames import frames
 from rotor.protocol.invocations import Invocation, InvocationResult
-from rotor.protocol.messages import HolderMessage, HolderSays, LogLine
+from rotor.protocol.messages import HolderMessage, HolderSays, LogLine, RunParked
 from rotor.sdk.functions import Function
 from rotor.sdk.serve.checkpoints import Checkpoints
 from rotor.sdk.serve.gathering import Gathering, Taken
@@ -189,10 +189,17 @@ class HeldRun:
                 self.session.receive(message)
         except Exception as error:
             self.failed(error)
+        self._leave_out_overtaken()
         if self._frames and self._failure is None:
             self._post()
         else:
             self._stir()
+
+    def _leave_out_overtaken(self) -> None:
+        """A run that would park, and is told of what it waits for, goes on: the invocation does not end with that."""
+        if self._is_final and not any(isinstance(message, FINAL_MESSAGES) for message in self.session.unacknowledged):
+            self._outgoing = [message for message in self._outgoing if not isinstance(message, RunParked)]
+            self._is_final = False
 
     def failed(self, error: Exception) -> None:
         """Go no further: what was taken reached nobody, or was refused."""
