@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from rotor import limits
@@ -20,7 +21,7 @@ from rotor.store.store import Store
 from tests import messages
 from tests.services.fake_worker import FakeWorker, hello
 from tests.store.actors import begin, serve
-from tests.store.tables import run_row, status_of, value
+from tests.store.tables import lose_answer, run_row, status_of, value
 
 
 class FakeInvoker:
@@ -203,6 +204,43 @@ async def test_a_worker_that_is_still_being_welcomed_is_given_nothing_that_the_w
 
     assert given(again) == [str(run_id)]
     await again.leave()
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_as_the_worker_connects_again(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await begin(store, "f")
+    lose_answer(store.database, monkeypatch)
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await dispatch(store, workers)
+    assert await status_of(store.database, run_id) == "running"
+    await worker.hears("goodbye")
+    lease_id = (await worker.hears("welcome")).lease_id
+    again = await FakeWorker(workers).connect(hello("f", lease_id=lease_id))
+    await worker.gone()
+    await dispatch(store, workers)
+    await again.hears("start_run")
+
+    assert (given(worker), given(again)) == ([], [str(run_id)])
+    await again.leave()
+
+
+async def test_a_worker_that_leaves_before_its_turn_is_not_remembered(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await FakeWorker(workers).connect(hello("f", slots=2))
+    other = await FakeWorker(workers).connect(hello("f", slots=1))
+
+    async def others_leave(*_: Any, **__: Any) -> list[Any]:
+        await other.leave()
+        return []
+
+    monkeypatch.setattr(dispatcher, "claim_runs", others_leave)
+    await dispatch(store, workers)
+
+    assert store.holders.hungry == set()
+    await first.leave()
 
 
 async def test_a_run_whose_memo_is_over_its_limit_fails_and_says_so(

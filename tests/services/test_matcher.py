@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 
 from rotor import limits
+from rotor.engine.run import StepKey
 from rotor.services import matcher
 from rotor.services.matcher import LINGER, Matcher
 from rotor.store import looks
+from rotor.store.database import Database
 from rotor.store.fresh import HELD_FOR
 from rotor.store.intake import NewEvent
 from rotor.store.store import Store
@@ -32,6 +34,24 @@ async def test_while_there_are_events_the_matcher_goes_on_without_a_pause(
     loop = Matcher(store)
 
     assert [await loop.tick() for _ in range(3)] == [0, 0, None]
+    assert await select(store.database, "SELECT 1 FROM deliveries") == []
+
+
+async def test_what_is_left_to_the_database_during_a_round_is_looked_at_in_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FRESH_BYTES", 0)
+    unlooked_waits = matcher.unlooked_waits
+
+    async def send_first(database: Database) -> list[StepKey]:
+        monkeypatch.setattr(matcher, "unlooked_waits", unlooked_waits)
+        await send(store, "opened")
+        return await unlooked_waits(database)
+
+    monkeypatch.setattr(matcher, "unlooked_waits", send_first)
+    loop = Matcher(store)
+
+    assert [await loop.tick() for _ in range(2)] == [0, None]
     assert await select(store.database, "SELECT 1 FROM deliveries") == []
 
 

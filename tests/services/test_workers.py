@@ -41,12 +41,12 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
     connection = worker.connection
     (run,) = await claim_runs(
         store.database,
+        store.holders,
         workspace_id=1,
         lease_id=connection.lease_id,
         connection=connection.number,
         function_ids=[function_id],
         count=1,
-        keeps=lambda run_id: False,
     )
     store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
     await worker.hears("start_run", len(worker.all_of("start_run")) + 1)

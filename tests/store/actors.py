@@ -13,6 +13,7 @@ import pytest
 from rotor.protocol.messages import (
     Committed,
     FunctionSpec,
+    Goodbye,
     Hello,
     HolderMessage,
     Manifest,
@@ -67,7 +68,7 @@ class Holder:
     store: Store
     lease_id: UUID
     workspace_id: int = 1
-    told: list[HolderMessage] = field(default_factory=list)
+    told: list[HolderMessage | Goodbye] = field(default_factory=list)
     connection: int = 1
     """The number of its connection."""
     slots: int = 0
@@ -87,12 +88,12 @@ class Holder:
         """Claim due runs as the dispatcher does: the `StartRun` of each, or `ResumeRun`."""
         claimed = await claims.claim_runs(
             self.store.database,
+            self.store.holders,
             workspace_id=self.workspace_id,
             lease_id=self.lease_id,
             connection=self.connection,
             function_ids=function_ids or ["f"],
             count=count,
-            keeps=lambda run_id: self.store.holders.keeps(self.lease_id, run_id),
         )
         for run in claimed:
             self.store.holders.start(self.lease_id, run.run_id, run.start, quiet=run.quiet)

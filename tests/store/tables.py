@@ -1,4 +1,4 @@
-"""What stands in the tables, read and changed by hand; row locks held by another connection."""
+"""What stands in the tables, read and changed by hand; row locks held by another connection; answers that are lost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 
-from rotor.store.database import Database, Record
+from rotor.store.database import Connection, Database, Record
 
 
 async def select(database: Database, sql: str, *arguments: object) -> list[Record]:
@@ -50,6 +51,20 @@ async def step_status(database: Database, run_id: str | UUID, step_id: str) -> s
 async def waits_of(database: Database, run_id: str | UUID) -> list[str]:
     rows = await select(database, "SELECT step_id FROM waits WHERE run_id = $1 ORDER BY 1", UUID(str(run_id)))
     return [row["step_id"] for row in rows]
+
+
+def lose_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next transaction is committed, and its connection breaks before that is answered."""
+    transaction = database.transaction
+
+    @asynccontextmanager
+    async def unanswered() -> AsyncIterator[Connection]:
+        monkeypatch.setattr(database, "transaction", transaction)
+        async with transaction() as connection:
+            yield connection
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    monkeypatch.setattr(database, "transaction", unanswered)
 
 
 @asynccontextmanager

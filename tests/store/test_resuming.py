@@ -6,12 +6,14 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
-from rotor.protocol.messages import Committed, ResumeRun
+import pytest
+
+from rotor.protocol.messages import Committed, Goodbye, ResumeRun
 from rotor.store import functions, leases
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
-from tests.store.tables import change, locked, run_row, status_of, until_blocked
+from tests.store.tables import change, locked, lose_answer, run_row, status_of, until_blocked
 
 MINUTE = timedelta(minutes=1)
 
@@ -52,6 +54,18 @@ async def test_what_it_goes_on_with_bears_the_number_of_its_commit(store: Store)
 
     assert isinstance(later, Committed)
     assert 0 < resume.memo[0].group < later.group
+
+
+async def test_a_keeper_connects_again_where_it_may_have_a_run_that_nobody_told_it_of(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, run_id = await kept(store)
+    lose_answer(store.database, monkeypatch)
+    await fire_deadlines(store, MINUTE)
+
+    assert (await run_row(store.database, run_id))["lease_id"] == holder.lease_id
+    assert resumed(holder) == []
+    assert isinstance(holder.told[-1], Goodbye)
 
 
 async def test_a_keeper_without_a_free_slot_gets_it_when_it_has_one(store: Store) -> None:

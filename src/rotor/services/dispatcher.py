@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from uuid import UUID
 
 from rotor import limits
@@ -54,6 +53,8 @@ class Dispatcher(Loop):
     async def _claim_for(self, connection: WorkerConnection) -> bool:
         """Whether there may be more for it now."""
         lease_id, hungry = connection.lease_id, self._store.holders.hungry
+        if lease_id not in self._store.holders:  # it has left meanwhile
+            return False
         with self._store.holders.reserve({lease_id: CHUNK}) as room:
             count = room.get(lease_id, 0)
             if not count or not connection.function_ids:
@@ -61,12 +62,12 @@ class Dispatcher(Loop):
                 return False
             claimed = await claim_runs(
                 self._store.database,
+                self._store.holders,
                 workspace_id=connection.workspace_id,
                 lease_id=lease_id,
                 connection=connection.number,
                 function_ids=connection.function_ids,
                 count=count,
-                keeps=partial(self._store.holders.keeps, lease_id),
             )
             await self._hand_out(connection, claimed)
         # Who had the most comes last the next time: a function with little to do never waits for one with much.

@@ -69,7 +69,8 @@ class Matcher(Loop):
             await look_at_fresh_waits(self._store, waits)
         if fresh.elsewhere:
             fresh.elsewhere = False
-            fresh.elsewhere |= await self._look_elsewhere()
+            if await self._look_elsewhere():
+                fresh.elsewhere = True
         if len(self._looked) >= DELETED_AT_ONCE or not deliveries:
             await self._delete()
         if fresh or fresh.elsewhere:

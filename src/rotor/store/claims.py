@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from rotor import limits
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Event, Memo, ResumeRun, StartRun
 from rotor.store.database import Connection, Database, Record
+from rotor.store.holders import Holders
 from rotor.store.steps import memo_of_row
 
 __all__ = ["ClaimedInvocation", "ClaimedRun", "claim_invocations", "claim_runs"]
@@ -43,27 +45,28 @@ class ClaimedInvocation:
 
 async def claim_runs(
     database: Database,
+    holders: Holders,
     *,
     workspace_id: int,
     lease_id: UUID,
     connection: int,
     function_ids: Sequence[str],
     count: int,
-    keeps: Callable[[UUID], bool],
 ) -> list[ClaimedRun]:
     """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function.
 
-    `connection` is the number of the holder's connection: none is claimed once it has come back on another. `keeps`
-    says whether it has a run's body in memory, if it was the last to park it.
+    `connection` is the number of the holder's connection: none is claimed once it has come back on another.
     """
-    async with database.transaction() as transaction:
-        rows = await transaction.of(workspace_id).fetch(
-            "claim_runs", lease_id, list(function_ids), count, connection, limits.VERSIONS_PER_RUN
-        )
-        if not rows:
-            return []
-        kept = {row["id"] for row in rows if row["was_kept_by"] == lease_id and keeps(row["id"])}
-        memos = await _memos(transaction, rows, kept)
+    with ExitStack() as stack:
+        async with database.transaction() as transaction:
+            rows = await transaction.of(workspace_id).fetch(
+                "claim_runs", lease_id, list(function_ids), count, connection, limits.VERSIONS_PER_RUN
+            )
+            if not rows:
+                return []
+            kept = {row["id"] for row in rows if row["was_kept_by"] == lease_id and holders.keeps(lease_id, row["id"])}
+            memos = await _memos(transaction, rows, kept)
+            stack.enter_context(holders.giving([lease_id]))
     return [_claimed(row, lease_id, memos.get(row["id"], []), kept=row["id"] in kept) for row in rows]
 
 

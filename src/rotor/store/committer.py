@@ -238,6 +238,7 @@ class Committer:
                 recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
                 outcome = decide_batch(runs, known, arrivals, self._random.random)
                 written = await write(connection, outcome, signals, known.settled, self._intake)
+                reserved.enter_context(self._holders.giving({lease_id for lease_id, _ in outcome.resumed}))
             groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
             open_waits = {run_id: known.parked[run_id] for run_id in counted}
             self._note(arrivals)

@@ -8,7 +8,7 @@ server: the numbers of its messages tell whether this one has seen them all.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -17,14 +17,14 @@ from msgspec.structs import replace
 
 from rotor import limits
 from rotor.engine.run import Run
-from rotor.protocol.messages import CancelRun, Committed, HolderMessage, ResumeRun, Settled, StartRun
+from rotor.protocol.messages import CancelRun, Committed, Goodbye, HolderMessage, ResumeRun, Settled, StartRun
 
 __all__ = ["NOBODY", "UNKNOWN", "Holders", "Keepers"]
 
 UNKNOWN: Final = -1
 """Stands for what a holder that has come back was told before."""
 
-Deliver = Callable[[Sequence[HolderMessage]], None]
+Deliver = Callable[[Sequence[HolderMessage | Goodbye]], None]
 Step = tuple[str, int]
 """A step of a run: its id, and which use of that it is."""
 
@@ -171,6 +171,19 @@ class Holders:
         finally:
             for _, holder, count in reserved:
                 holder.reserved -= count
+
+    @contextmanager
+    def giving(self, lease_ids: Collection[UUID]) -> Iterator[None]:
+        """Around a commit that gives runs to these workers. Where it fails it may have happened all the same, and
+        nobody would tell them of the runs: they connect again, and their welcome gives back what they do not have."""
+        try:
+            yield
+        except Exception:
+            for lease_id in lease_ids:
+                holder = self._holders.get(lease_id)
+                if holder is not None and holder.deliver is not None:
+                    holder.deliver([Goodbye()])
+            raise
 
     def keeps(self, lease_id: UUID, run_id: UUID) -> bool:
         """Whether the holder is connected here and has the body of this run, which it has parked."""
