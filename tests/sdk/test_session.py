@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -197,6 +198,31 @@ async def test_a_session_that_has_ended_is_freed_at_once() -> None:
         assert ended() is None
     finally:
         gc.enable()
+
+
+@dataclass
+class Report:
+    text: str
+
+
+async def write() -> Report:
+    return Report("long")
+
+
+async def test_a_result_is_freed_as_soon_as_the_body_lets_go_of_it() -> None:
+    async def body(ctx: Context[Any]) -> bool:
+        report = weakref.ref(await ctx.step.run("write", write))
+        await ctx.step.run("a", twice, 1)
+        return report() is None
+
+    server = FakeServer(workflow(body))
+    gc.collect()
+    gc.disable()
+    try:
+        assert await server.run() == "completed"
+    finally:
+        gc.enable()
+    assert server.output is True
 
 
 @pytest.mark.parametrize("wait", [asyncio.gather, asyncio.shield], ids=["gather", "shield"])

@@ -179,6 +179,7 @@ class Calls:
         if self.pending.get(call.key) is call:
             del self.pending[call.key]
         self._leave(call)
+        call.answer = None  # which knows the call: its result is freed as soon as the body lets go of it
         self.counts[call.stage] -= 1
         self._on_change()
 
