@@ -17,7 +17,7 @@ from rotor.store.intake import NewEvent
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import begin, hold, match, send, serve
-from tests.store.tables import select, step_row
+from tests.store.tables import change, select, step_row
 
 
 async def test_with_nothing_to_look_at_the_matcher_waits_to_be_told(store: Store) -> None:
@@ -163,6 +163,20 @@ async def test_deliveries_that_were_looked_at_go_together_once_nothing_more_come
     assert await loop.tick() is None
 
     assert await select(store.database, "SELECT 1 FROM deliveries") == []
+
+
+async def test_what_a_workspace_changes_has_no_events_of_another_looked_at_again(store: Store) -> None:
+    await change(store.database, "INSERT INTO workspaces (name) VALUES ('other')")
+    loop = Matcher(store)
+    await loop.tick()
+    for workspace_id in (1, 2):
+        await send(store, "opened", workspace_id=workspace_id)
+    await loop.tick()
+    await change(store.database, "UPDATE workspaces SET revision = revision + 1 WHERE id = 2")
+    assert await loop.tick() == 0
+
+    left = await select(store.database, "SELECT workspace_ids FROM deliveries")
+    assert [row["workspace_ids"] for row in left] == [[2]]
 
 
 async def test_an_earlier_event_of_another_server_that_was_not_looked_at_is_still_the_first(
