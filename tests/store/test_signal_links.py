@@ -39,6 +39,19 @@ async def test_a_link_stands_for_its_signal(links: SignalLinks, signal_id: str) 
     assert not await links.is_used(link)
 
 
+async def test_a_guessed_link_does_not_ask_the_database_for_the_time(
+    links: SignalLinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetchval(statement: str) -> None:
+        raise AssertionError(f"{statement} is asked for")
+
+    token = await made(links)
+    guessed = token[:-1] + ("1" if token.endswith("0") else "0")
+    monkeypatch.setattr(links._database, "fetchval", fetchval)
+
+    assert await links.find(guessed) is None
+
+
 async def test_a_link_completes_its_signal_once(store: Store, links: SignalLinks) -> None:
     link = await links.find(await made(links))
     assert link is not None
