@@ -96,7 +96,7 @@ class Known(msgspec.Struct, frozen=True):
     taken: set[tuple[UUID, str]] = msgspec.field(default_factory=set)
     """(run, event) pairs: the events that waits of the run have taken."""
     parked: Counter[UUID] = msgspec.field(default_factory=Counter)
-    """How many waits each run has that is about to park."""
+    """How many waits each run has that is about to park, or that somebody here holds or may go on with."""
     settled: set[UUID] = msgspec.field(default_factory=set)
     """Runs about to end of which no step is open."""
     resumable: frozenset[UUID] = frozenset()

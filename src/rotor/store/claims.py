@@ -55,7 +55,8 @@ async def claim_runs(
 ) -> list[ClaimedRun]:
     """Claim up to `count` due runs of these functions for the holder of a lease, oldest first for each function.
 
-    `connection` is the number of the holder's connection: none is claimed once it has come back on another.
+    `connection` is the number of the holder's connection: none is claimed once it has come back on another. Of a run
+    whose body it keeps, as far as `holders` know, only what is new is read.
     """
     with ExitStack() as stack:
         async with database.transaction() as transaction:
