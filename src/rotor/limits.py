@@ -55,6 +55,8 @@ COMMIT_QUEUE_BYTES: Final = 256 * 1024 * 1024
 WORKER_SLOTS: Final = 10_000
 INVOKED_RUNS: Final = 500
 """Runs that one server has invoked over HTTP at once; beyond it those that are due wait."""
+FOLLOWING: Final = 100
+"""Tasks under way that follow from commits, beyond which the spans of waits are left out of traces."""
 KEPT_BODIES: Final = 10_000
 """Parked bodies in one worker's memory that a server remembers; others go on from what is recorded."""
 CONNECTIONS: Final = 10_000

@@ -271,6 +271,16 @@ async def test_the_end_of_a_run_closes_all_that_it_left_open(store: Store) -> No
     assert await select(store.database, "SELECT 1 FROM signals") == []
 
 
+async def test_a_run_whose_holder_reports_a_step_that_still_waits_takes_the_wait_along(store: Store) -> None:
+    holder, run_id = await hold(store)
+    await holder.say(messages.failed(run_id, "a"))
+    await holder.say(messages.done(run_id, "a"))
+    await holder.say(messages.completed(run_id, "out"))
+
+    assert await status_of(store.database, run_id) == "completed"
+    assert await waits_of(store.database, run_id) == []
+
+
 async def test_a_child_and_the_step_that_waits_for_it_are_one_fact_and_its_end_wakes_its_parent(store: Store) -> None:
     await serve(store, "child")
     holder, run_id = await hold(store)

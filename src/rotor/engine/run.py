@@ -98,7 +98,7 @@ class Known(msgspec.Struct, frozen=True):
     parked: Counter[UUID] = msgspec.field(default_factory=Counter)
     """How many waits each run has that is about to park, or that somebody here holds or may go on with."""
     settled: set[UUID] = msgspec.field(default_factory=set)
-    """Runs about to end of which no step is open."""
+    """Runs about to end of which no step is open, and which have no waits."""
     resumable: frozenset[UUID] = frozenset()
     """Waiting runs that may go on at once with whoever keeps their bodies, as far as that has room."""
     room: Counter[UUID] = msgspec.field(default_factory=Counter)

@@ -33,9 +33,9 @@ class Bounded:
         """Those that are open; whoever serves this sets it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = None if scope["path"] in WATCHED else self._problem()
-        if problem is not None:
-            await _refuse(problem, scope, receive, send)
+        detail = None if scope["path"] in WATCHED else self._overload()
+        if detail is not None:
+            await _refuse(detail, scope, receive, send)
         elif scope["type"] == "http":
             self._under_way += 1
             try:
@@ -45,7 +45,7 @@ class Bounded:
         else:
             await self._app(scope, receive, send)
 
-    def _problem(self) -> str | None:
+    def _overload(self) -> str | None:
         if self._under_way >= limits.REQUESTS:
             return f"{limits.REQUESTS:,} requests are under way here (REQUESTS); try again"
         if len(self.connections) > limits.CONNECTIONS:

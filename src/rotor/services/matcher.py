@@ -62,7 +62,9 @@ class Matcher(Loop):
             if not agree(self._revisions, revisions):
                 await self._delete()
             events = [event for delivery in deliveries for event in delivery.events]
-            await self._deliver(events, [number for delivery in deliveries for number in delivery.ids])
+            ids = [number for delivery in deliveries for number in delivery.ids]
+            await self._deliver(events, ids)
+            self._looked += ids
             self._revisions |= revisions
         waits = fresh.take_waits()
         if waits:
@@ -95,15 +97,16 @@ class Matcher(Loop):
         workspace_ids = [workspace_id for batch in batches for workspace_id in batch["workspace_ids"]]
         event_ids = [event_id for batch in batches for event_id in batch["event_ids"]]
         rows = await self._store.database.fetch("read_events", workspace_ids, event_ids)
-        await self._deliver(await events_read_back(self._store, rows), [batch["id"] for batch in batches])
+        ids = [batch["id"] for batch in batches]
+        await self._deliver(await events_read_back(self._store, rows), ids)
+        # What was known of the waits was read after these had taken effect: nothing that changed since concerns them.
+        await self._store.database.fetchval("delete_deliveries", ids, [], [])
 
     async def _deliver(self, events: Sequence[EffectiveEvent], deliveries: Sequence[int]) -> None:
         for event in events:
             if event.name == CANCEL_RUN:
                 await self._cancel(event)
-        at_hand = [*self._looked, *deliveries]
-        await look_at_events(self._store, events, at_hand)
-        self._looked = at_hand
+        await look_at_events(self._store, events, [*self._looked, *deliveries])
 
     async def _delete(self) -> None:
         """Done with them, unless what was known of the waits has changed before: then they are looked at again."""

@@ -18,11 +18,11 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from rotor import telemetry
+from rotor import limits, telemetry
 from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder, HolderLost
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.effects import CancelChildren, CancelRun
-from rotor.engine.run import Run
+from rotor.engine.run import Run, StepKey
 from rotor.engine.states import STEP_ENDED
 from rotor.engine.telling import Groups, messages_of
 from rotor.protocol.messages import (
@@ -247,7 +247,7 @@ class Committer:
             self._changes.queued.set()
         self._nudge(outcome, written)
         if waits := ended_waits(outcome.steps.values()):
-            self._follow(trace_waits(self._database, waits, written.group), "rotor trace waits")
+            self._trace(waits, written.group)
         return {
             id(arrival): Result(acted, told.get(place, []) if place else [])
             for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
@@ -334,6 +334,13 @@ class Committer:
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
             self._follow(self._cancel_children(cancelled), "rotor cancel children")
+
+    def _trace(self, waits: Sequence[StepKey], group: int) -> None:
+        """Traces never hold up commits, nor pile up behind them."""
+        if len(self._following) < limits.FOLLOWING:
+            self._follow(trace_waits(self._database, waits, group), "rotor trace waits")
+        else:
+            log.warning("%d waits are missing in traces: too much follows earlier commits (FOLLOWING)", len(waits))
 
     def _follow(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do what follows from a commit, which waits for none of it."""

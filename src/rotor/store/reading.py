@@ -180,7 +180,7 @@ async def _read_rows(
             known.taken.add((row["run_id"], row["id"]))
         else:
             known.parked[row["run_id"]] = row["waits"]
-            if row["run_id"] in ending and not row["open"]:
+            if row["run_id"] in ending and not row["open"] and not row["waits"]:
                 known.settled.add(row["run_id"])
 
 

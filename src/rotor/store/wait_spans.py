@@ -7,10 +7,11 @@ database has of both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rotor import tracing
 from rotor.engine.effects import PutStep
+from rotor.engine.run import StepKey
 from rotor.engine.states import STEP_ENDED
 from rotor.store.database import Database
 
@@ -21,14 +22,13 @@ log = logging.getLogger("rotor.store")
 WAITS = frozenset({"sleep", "wait_for_event", "wait_for_signal", "invoke"})
 
 
-def ended_waits(steps: Iterable[PutStep]) -> list[PutStep]:
+def ended_waits(steps: Iterable[PutStep]) -> list[StepKey]:
     """Those of a batch's steps that are waits which it has settled, where anybody wants to know."""
-    return [put for put in steps if put.op in WAITS and put.status in STEP_ENDED] if tracing.active() else []
+    return [put.key for put in steps if put.op in WAITS and put.status in STEP_ENDED] if tracing.active() else []
 
 
-async def trace_waits(database: Database, waits: Iterable[PutStep], group: int) -> None:
+async def trace_waits(database: Database, keys: Sequence[StepKey], group: int) -> None:
     """Make the spans of waits that commit number `group` has settled. What fails costs a gap in the trace alone."""
-    keys = [put.key for put in waits]
     ids, steps, indexes = [key.run_id for key in keys], [key.id for key in keys], [key.index for key in keys]
     try:
         rows = await database.fetch("read_ended_waits", ids, steps, indexes, group)
