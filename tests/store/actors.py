@@ -24,8 +24,8 @@ from rotor.protocol.messages import (
 from rotor.services.matcher import Matcher
 from rotor.services.rescuer import Rescuer
 from rotor.services.timers import Timers
-from rotor.store import claims, functions, leases
-from rotor.store.committer import Committer, Exchange
+from rotor.store import claims, committer, functions, leases
+from rotor.store.committer import Exchange
 from rotor.store.intake import NewEvent
 from rotor.store.store import Store
 from tests.messages import raw
@@ -172,4 +172,4 @@ def dies_after_each_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> None:
         return
 
-    monkeypatch.setattr(Committer, "_cancel_children", nothing)
+    monkeypatch.setattr(committer, "cancel_children", nothing)

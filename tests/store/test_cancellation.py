@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from rotor import limits
-from rotor.engine.arrivals import HolderLost
+from rotor.engine.arrivals import Arrival, HolderLost
 from rotor.protocol.messages import CancelRun
 from rotor.store.cancellation import cancel
 from rotor.store.checks import CANCEL_RUN
+from rotor.store.committer import Committer
 from rotor.store.problems import Conflict, NotFound, Overloaded
 from rotor.store.store import Store
 from tests import messages
@@ -148,6 +150,27 @@ async def test_children_are_cancelled_down_the_tree(store: Store) -> None:
     await followed(store)
 
     assert await statuses(store, runs) == ["cancelled"] * 3
+
+
+async def test_children_are_cancelled_a_batch_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    await holder.say(*(messages.invokes(run_id, f"sub {number}", "child") for number in range(5)))
+    monkeypatch.setattr(limits, "BATCH", 2)
+    batches: list[int] = []
+    submit_all = store.committer.submit_all
+
+    async def counted(arrivals: Sequence[Arrival]) -> list[bool]:
+        if arrivals:
+            batches.append(len(arrivals))
+        return await submit_all(arrivals)
+
+    monkeypatch.setattr(Committer, "submit_all", lambda _, arrivals: counted(arrivals))
+    await cancel(store, 1, UUID(run_id))
+    await followed(store)
+
+    assert batches == [2, 2, 1]
+    assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'cancelled'") == 5
 
 
 async def test_the_children_of_a_run_that_is_still_held_are_cancelled_meanwhile(store: Store) -> None:

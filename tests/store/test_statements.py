@@ -154,7 +154,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "read_unlooked_waits": ({"waits_unlooked"}, (1_000,)),
     "read_due_deliveries": ({"deliveries_due", "deliveries_pkey"}, (20, month)),
     "read_oldest_delivery": ({"deliveries_oldest"}, ()),
-    "read_open_children": ({"runs_open_children"}, (runs,)),
+    "read_open_children": ({"runs_open_children"}, (runs, 1_000)),
     "read_undelivered_signals": ({"signals_undelivered"}, (1_000,)),
     "read_orphans": ({"runs_open_children", "runs_cancelling"}, (1_000,)),
     "read_pulse": ({"deliveries_due", "waits_unlooked", "waits_deadline", "runs_due", "runs_cancelling"}, ()),

@@ -19,7 +19,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from rotor import limits, telemetry
-from rotor.engine.arrivals import Arrival, Cancelled, EventArrived, FromHolder, HolderLost
+from rotor.engine.arrivals import Arrival, EventArrived, FromHolder, HolderLost
 from rotor.engine.batch import Outcome, decide_batch
 from rotor.engine.effects import CancelChildren, CancelRun
 from rotor.engine.run import Run, StepKey
@@ -41,6 +41,7 @@ from rotor.protocol.messages import (
 )
 from rotor.protocol.messages import Error as ErrorMessage
 from rotor.store.changes import Changes
+from rotor.store.children import cancel_children
 from rotor.store.database import Connection, Database
 from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
 from rotor.store.holders import UNKNOWN, Holders
@@ -333,7 +334,7 @@ class Committer:
         self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps}, rows=outcome.changed)
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
-            self._follow(self._cancel_children(cancelled), "rotor cancel children")
+            self._follow(cancel_children(self._database, self.submit_all, cancelled), "rotor cancel children")
 
     def _trace(self, waits: Sequence[StepKey], group: int) -> None:
         """Traces never hold up commits, nor pile up behind them."""
@@ -347,17 +348,6 @@ class Committer:
         task = asyncio.create_task(work, name=name)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
-
-    async def _cancel_children(self, effects: Sequence[CancelChildren | CancelRun]) -> None:
-        """Cancel on down the tree. Should this fail, or this process die first, the rescuer finds the same children."""
-        parents = [effect.run_id for effect in effects if isinstance(effect, CancelChildren)]
-        children = [effect.run_id for effect in effects if isinstance(effect, CancelRun)]
-        try:
-            if parents:
-                children += [row["id"] for row in await self._database.fetch("read_open_children", parents)]
-            await self.submit_all([Cancelled(child) for child in children])
-        except Exception as error:
-            log.warning("children of cancelled runs are left to the rescuer: %s", type(error).__name__)
 
 
 def _nothing() -> None:
