@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rotor.services.slots import KEPT_FREE, SLOTS, Openings, Slots
+from rotor.services.slots import KEPT_FREE, MOST, SLOTS, Openings, Slots
 
 HEAVY, BESIDE = (1, "heavy"), (1, "beside")
 
@@ -44,4 +44,15 @@ def test_where_none_has_more_than_half_all_slots_are_for_all() -> None:
 def test_it_is_told_when_somebody_may_go_on() -> None:
     slots = taken((HEAVY, SLOTS))
     free = [count for count in range(1, SLOTS + 1) if slots.give_back(*HEAVY)]
-    assert free == [1, KEPT_FREE // 2 + 1, KEPT_FREE + 1]
+    assert free == [1, KEPT_FREE // 2 + 1, KEPT_FREE + 1, SLOTS - MOST]
+
+
+def test_it_is_told_when_a_function_or_a_workspace_may_go_on_again() -> None:
+    beside_others = taken((HEAVY, MOST + 1), ((2, "f"), SLOTS - KEPT_FREE - MOST + 10))
+    assert beside_others.openings().not_for == [HEAVY]
+    assert beside_others.give_back(*HEAVY)
+    assert beside_others.openings().not_for == []
+    with_another = taken((HEAVY, MOST), (BESIDE, 1), ((2, "f"), SLOTS - MOST - 10))
+    assert refused(with_another.openings()) == ([1], [])
+    assert with_another.give_back(*BESIDE)
+    assert refused(with_another.openings()) == ([], [])
