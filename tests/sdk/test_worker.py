@@ -89,7 +89,8 @@ class WorkerServer:
         assert request.path == "/v1/connect"
         self.authorization = request.headers.get("authorization")
         if self.statuses:
-            return web.json_response({}, status=self.statuses.pop(0))
+            # To itself: a redirect that is followed comes to a greeting.
+            return web.json_response({}, status=self.statuses.pop(0), headers={"location": "/v1/connect"})
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         (hello,) = worker_frame.decode((await socket.receive(5)).data)
@@ -369,6 +370,14 @@ async def test_a_worker_with_a_wrong_key_or_address_ends_with_an_error(server: W
     server.statuses = [status]
     with pytest.raises(ApiError, match=f"{status}.*ROTOR_API_KEY"):
         await asyncio.wait_for(connect([doubler], url=server.url).run(), 5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_worker_follows_no_redirect(server: WorkerServer, status: int) -> None:
+    server.statuses = [status]
+    with pytest.raises(ApiError, match=f"{status}.*set ROTOR_URL"):
+        await asyncio.wait_for(connect([doubler], url=server.url).run(), 5)
+    assert server.peers.empty()
 
 
 async def test_a_refused_greeting_ends_with_its_reason(server: WorkerServer) -> None:

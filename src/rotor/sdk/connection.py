@@ -20,6 +20,7 @@ from rotor import limits
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.protocol.frames import frames
 from rotor.protocol.messages import Heartbeat, Hello, ServerMessage, Welcome, WorkerMessage, server_frame
+from rotor.sdk.http import redirected
 
 __all__ = ["Connection", "open_connection"]
 
@@ -139,7 +140,9 @@ async def open_connection(url: str, api_key: str | None, hello: Hello) -> AsyncI
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     try:
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers, timeout=timeout))
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(headers=headers, timeout=timeout, trace_configs=[_follows_no_redirect(url)])
+            )
             connecting = session.ws_connect(
                 f"{url}/v1/connect",
                 heartbeat=PING_SECONDS,
@@ -170,6 +173,17 @@ async def open_connection(url: str, api_key: str | None, hello: Hello) -> AsyncI
         ) from None
     except (aiohttp.ClientError, OSError) as error:
         raise ConnectionLostError(f"{url} does not answer: {str(error) or type(error).__name__}") from None
+
+
+def _follows_no_redirect(url: str) -> aiohttp.TraceConfig:
+    """`ws_connect` follows redirects, and has no option against it."""
+
+    async def refuse(_: aiohttp.ClientSession, __: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+        raise redirected(url, redirect.response)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(refuse)
+    return tracing
 
 
 def _decoded(frame: str) -> list[ServerMessage]:

@@ -23,7 +23,7 @@ from rotor import tracing
 from rotor.errors import ApiError, ConnectionLostError
 from rotor.sdk.environment import api_key_or_default, url_or_default
 
-__all__ = ["Http", "Sessions", "problem"]
+__all__ = ["Http", "Sessions", "problem", "redirected"]
 
 TIMEOUT_SECONDS = 30.0
 ATTEMPTS = 5
@@ -57,6 +57,12 @@ def problem(status: int, reason: str, body: bytes) -> ApiError:
         told = Problem(title=reason)  # a proxy's page, not the API's answer
     errors = [(one.get("field", ""), one.get("message", "")) for one in told.errors]
     return ApiError(status, told.title or reason, told.detail, errors)
+
+
+def redirected(base_url: str, response: aiohttp.ClientResponse) -> ApiError:
+    """A redirect is a refusal: followed, it would hand payloads to whoever it names, and a POST would become a GET."""
+    hint = f"{base_url} redirects elsewhere: set ROTOR_URL to the address at which the server itself answers"
+    return ApiError(response.status, response.reason or "", hint)
 
 
 class Sessions:
@@ -168,15 +174,10 @@ class Http:
         raise refusal
 
     def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> ApiError:
-        """What `response` says. A redirect is one: followed, it would hand payloads to whoever it names, and a POST
-        would become a GET."""
-        reason = response.reason or ""
+        """What `response` says."""
         if response.status < 400:
-            hint = (
-                f"{self.base_url} redirects elsewhere: set ROTOR_URL to the address at which the server itself answers"
-            )
-            return ApiError(response.status, reason, hint)
-        return problem(response.status, reason, answer)
+            return redirected(self.base_url, response)
+        return problem(response.status, response.reason or "", answer)
 
     def _url(self, path: str) -> str:
         return self.base_url + path
