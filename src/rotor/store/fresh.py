@@ -22,6 +22,7 @@ HELD_FOR = timedelta(seconds=5)
 """How long a delivery is left to the server that committed it."""
 DELIVERY_BYTES = 500
 """What one weighs without its events, and an event without its data."""
+HASH_BYTES = 40
 WAIT_BYTES = 2_000
 """What a wait weighs."""
 
@@ -44,6 +45,11 @@ class EffectiveEvent(msgspec.Struct, frozen=True, gc=False):
         """Its place in the order in which events took effect."""
         return self.effective_at, self.position
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes it comes to."""
+        return DELIVERY_BYTES + len(self.data) + HASH_BYTES * len(self.hashes)
+
 
 class Delivery(msgspec.Struct, frozen=True):
     """Events of one commit. Nobody waited for the others of that commit."""
@@ -57,7 +63,7 @@ class Delivery(msgspec.Struct, frozen=True):
     @property
     def weight(self) -> int:
         """About how many bytes it comes to."""
-        return DELIVERY_BYTES + sum(DELIVERY_BYTES + len(event.data) for event in self.events)
+        return DELIVERY_BYTES + sum(event.weight for event in self.events)
 
 
 def agree(revisions: Mapping[int, int], others: Mapping[int, int]) -> bool:
