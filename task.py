@@ -71,7 +71,8 @@ def main() -> int:
         if options.job == "demo":
             return demo(keep=options.keep)
         if options.job == "audit":
-            return 0 if Audit(LOCK).tell() == "ok" else 1
+            with Audit(LOCK) as audit:
+                return 0 if audit.tell() == "ok" else 1
         set_up_browser()
         return test()
     except subprocess.CalledProcessError as error:
@@ -120,17 +121,17 @@ def set_up_browser() -> None:
 
 def test() -> int:
     """Run every check, also after one failed, and print how each went."""
-    audit = Audit(LOCK)
     results = []
-    for check in CHECKS:
-        print(f"\n=== {check}", flush=True)
-        program, *arguments = check.split()
+    with Audit(LOCK) as audit:
+        for check in CHECKS:
+            print(f"\n=== {check}", flush=True)
+            program, *arguments = check.split()
+            began = time.monotonic()
+            code = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False).returncode
+            results.append((check, "ok" if code == 0 else "FAILED", time.monotonic() - began))
         began = time.monotonic()
-        code = subprocess.run([str(BIN / program), *arguments], cwd=ROOT, check=False).returncode
-        results.append((check, "ok" if code == 0 else "FAILED", time.monotonic() - began))
-    began = time.monotonic()
-    print(f"\n=== {AUDIT}", flush=True)
-    results.append((AUDIT, audit.tell(), time.monotonic() - began))
+        print(f"\n=== {AUDIT}", flush=True)
+        results.append((AUDIT, audit.tell(), time.monotonic() - began))
     print("\n=== summary")
     for check, outcome, seconds in results:
         print(f"{outcome:<8}  {check:<63} {seconds:6.1f} s")
@@ -138,12 +139,22 @@ def test() -> int:
 
 
 class Audit:
-    """What is publicly known against the dependencies of a lock file, asked of OSV while other checks run."""
+    """What is publicly known against the dependencies of a lock file, asked of OSV while other checks run.
+
+    At the end of its `with` nobody is asked any more, whatever ended it.
+    """
 
     def __init__(self, lock: Path, *options: str) -> None:
         command = [str(BIN / AUDIT), "--requirement", str(lock), "--require-hashes", "--disable-pip", *options]
         command += ["--vulnerability-service", "osv", "--format", "json", "--progress-spinner", "off"]
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def __enter__(self) -> Audit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
     def tell(self) -> str:
         """Wait for it, print what was found, and return `ok`, `FAILED`, or `NOT DONE` where nobody could be asked."""

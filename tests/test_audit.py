@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -54,7 +57,8 @@ def lock(tmp_path: Path) -> Path:
 def test_a_finding_fails_unless_it_is_accepted_and_says_what_to_take(
     service: str, lock: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert task.Audit(lock, "--osv-url", service).tell() == "FAILED"
+    with task.Audit(lock, "--osv-url", service) as audit:
+        assert audit.tell() == "FAILED"
     assert capsys.readouterr().out == "click 8.1.0: CVE-2026-1, mended in 99.1\n"
     known = {"id": "CVE-2026-1", "aliases": ["GHSA-xxxx"], "fix_versions": ["99.1"]}
     click = {"name": "click", "version": "8.1.0", "vulns": [known]}
@@ -69,10 +73,20 @@ def test_where_nobody_could_be_asked_it_did_not_pass_and_says_so_loudly(
 ) -> None:
     loose = tmp_path / "loose.lock"
     loose.write_text("click>=8\n")
-    unreached, unreadable = task.Audit(lock, "--osv-url", "http://127.0.0.1:9/"), task.Audit(loose)
-    assert unreached.tell() == "NOT DONE"
-    assert "NOT AUDITED" in capsys.readouterr().out
-    assert unreadable.tell() == "FAILED"
+    with task.Audit(lock, "--osv-url", "http://127.0.0.1:9/") as unreached, task.Audit(loose) as unreadable:
+        assert unreached.tell() == "NOT DONE"
+        assert "NOT AUDITED" in capsys.readouterr().out
+        assert unreadable.tell() == "FAILED"
+
+
+def test_it_ends_with_the_checks_that_are_interrupted(lock: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        suppress(KeyboardInterrupt),
+        task.Audit(lock, "--osv-url", f"http://127.0.0.1:{silent.getsockname()[1]}") as audit,
+    ):
+        raise KeyboardInterrupt
+    assert audit.process.returncode == -signal.SIGKILL
 
 
 def test_what_is_accepted_is_argued() -> None:
