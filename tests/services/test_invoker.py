@@ -64,9 +64,9 @@ def says(*made: Callable[[str], RunMessage]) -> Answer:
     return answer
 
 
-def status(code: int, text: str = "") -> Answer:
+def status(code: int, body: str | bytes = "") -> Answer:
     async def answer(_: web.Request, __: Invocation) -> web.StreamResponse:
-        return web.Response(status=code, text=text)
+        return web.Response(status=code, body=body)
 
     return answer
 
@@ -242,8 +242,15 @@ async def test_people_see_when_an_app_answered_last_and_that_it_does_not(
 
 @pytest.mark.parametrize(
     "answer",
-    [breaks_off_its_answer, says(), status(200, "not json"), status(200, "{}")],
-    ids=["breaks off", "says nothing", "talks nonsense", "says no messages"],
+    [
+        breaks_off_its_answer,
+        says(),
+        status(200, "not json"),
+        status(200, "{}"),
+        status(200, b'{"messages":["\xff"]}'),
+        status(200, '{"messages":[], "x":' + "[" * 5_000 + "]" * 5_000 + "}"),
+    ],
+    ids=["breaks off", "says nothing", "talks nonsense", "says no messages", "is not UTF-8", "nests too deep"],
 )
 async def test_an_app_that_breaks_off_has_lost_the_run(
     store: Store, app: App, invoker: Invoker, answer: Answer

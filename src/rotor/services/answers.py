@@ -1,19 +1,29 @@
-"""What apps answer is read into memory that all invocations of a server share, so that no app can exhaust it."""
+"""What may come of a post to an app; all answers share one limited memory, so that no app can exhaust the server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
-
-import aiohttp
+from typing import Final, Protocol
 
 from rotor import limits
 
-__all__ = ["Answers", "NoRoomError"]
+__all__ = ["Answer", "Answers", "BrokenOffError", "NoRoomError", "Posting", "UnansweredError", "UnreachedError"]
 
 SPARED_BYTES: Final = 64 * 1024
 """Of each answer so much is always taken: what is usual must not wait for what others send."""
+
+
+class UnreachedError(Exception):
+    """The app has not begun the invocation."""
+
+
+class UnansweredError(Exception):
+    """The app may have begun the invocation, and does not answer it."""
+
+
+class BrokenOffError(Exception):
+    """The app has begun the invocation, and does not answer it as it should."""
 
 
 class NoRoomError(Exception):
@@ -49,14 +59,24 @@ class Answer:
         """What the others have less room by."""
         self._answers = answers
 
-    async def read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body, within FRAME_BYTES. Raises `NoRoomError`, and `ClientPayloadError` for one that is larger."""
-        parts = bytearray()
-        async for part in response.content.iter_any():
-            parts += part
-            if len(parts) > limits.FRAME_BYTES:
-                raise aiohttp.ClientPayloadError(f"the answer is over {limits.FRAME_BYTES:,} bytes (FRAME_BYTES)")
-            more = max(len(parts) - SPARED_BYTES, 0) - self.counted
+    async def read(self, parts: AsyncIterable[bytes]) -> bytes:
+        """The whole body, within FRAME_BYTES. Raises `NoRoomError`, and `BrokenOffError` for one that is larger."""
+        body = bytearray()
+        async for part in parts:
+            body += part
+            if len(body) > limits.FRAME_BYTES:
+                raise BrokenOffError(f"its answer is over {limits.FRAME_BYTES:,} bytes (FRAME_BYTES)")
+            more = max(len(body) - SPARED_BYTES, 0) - self.counted
             self._answers.take(more)
             self.counted += more
-        return bytes(parts)
+        return bytes(body)
+
+
+class Posting(Protocol):
+    """Posts to apps (`services/posting.py`)."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], answer: Answer) -> bytes:
+        """The body of the answer. Raises `UnreachedError`, `UnansweredError`, `BrokenOffError` and `NoRoomError`."""
+        ...
+
+    async def close(self) -> None: ...

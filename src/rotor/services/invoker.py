@@ -9,8 +9,8 @@ back, however many have failed meanwhile. One that breaks off in the middle has 
 A connection that ends before the answer, or an answer like 502, may be a proxy's, and tells neither. The next
 invocation of such a run asks the app to say when it begins; where it did, and the like comes again, the run was lost.
 
-An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), no redirect is followed,
-no cookie kept, nothing unpacked, and its answer has a limit of size and of time; all answers together have one, too.
+An app is a stranger: it is called only where `Destinations` allows (`services/connector.py`), and its answer has a
+limit of size and of time; all answers together have one, too (`services/answers.py`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,29 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from importlib import import_module
 from uuid import UUID
 
-import aiohttp
 import msgspec
 from uuid_utils.compat import uuid7
 
 from rotor import limits, tracing
 from rotor.engine.arrivals import HolderLost
+from rotor.errors import PayloadError
+from rotor.protocol import json
 from rotor.protocol.invocations import Invocation, InvocationResult
 from rotor.protocol.messages import HolderMessage, HolderSays, Refused, RunFailed, RunMessage, StartRun
 from rotor.protocol.signing import sign
-from rotor.services.answers import Answer, Answers, NoRoomError
-from rotor.services.connector import GuardedConnector, RefusedAddressError
-from rotor.services.slots import SLOTS, Openings, Slots
+from rotor.services.answers import (
+    Answer,
+    Answers,
+    BrokenOffError,
+    NoRoomError,
+    Posting,
+    UnansweredError,
+    UnreachedError,
+)
+from rotor.services.slots import Openings, Slots
 from rotor.store import leases
 from rotor.store.claims import ClaimedInvocation
 from rotor.store.committer import Exchange
@@ -47,20 +56,8 @@ __all__ = ["Invoker"]
 
 log = logging.getLogger("rotor.services")
 
-CONNECT_WITHIN = 10.0
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 TRY_AGAIN_WITHIN = timedelta(seconds=60)
-MAY_HAVE_BEGUN = (500, 502, 504)
-"""What a proxy answers for an app that died over a request or took too long, and as well for one that is not there."""
-RESULT = msgspec.json.Decoder(InvocationResult)
-
-
-class UnreachedError(Exception):
-    """The app has not begun the invocation."""
-
-
-class UnansweredError(Exception):
-    """The app may have begun the invocation, and does not answer it."""
 
 
 class Invoker:
@@ -71,7 +68,7 @@ class Invoker:
         self._signing_keys = signing_keys
         self._tokens = Tokens(signing_keys)
         self._public_url = public_url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
+        self._posting: Posting | None = None
         self._in_flight: dict[UUID, asyncio.Task[None]] = {}
         self._by_app: Counter[str] = Counter()
         """By serve_url: how many invocations are in flight."""
@@ -137,8 +134,8 @@ class Invoker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._posting is not None:
+            await self._posting.close()
 
     async def _invoke(self, claimed: ClaimedInvocation) -> None:
         run_id = claimed.run_id
@@ -170,7 +167,7 @@ class Invoker:
                 await self._try_again(claimed, "cannot be reached", error)
         except NoRoomError as error:
             await self._try_again(claimed, "answered what cannot be taken now", error)
-        except (aiohttp.ClientError, msgspec.MsgspecError, OSError) as error:
+        except BrokenOffError as error:
             await self._lost(claimed, error)
 
     async def _try_again(self, claimed: ClaimedInvocation, what: str, error: Exception) -> None:
@@ -193,7 +190,7 @@ class Invoker:
             "run %s: %s broke off its invocation (%s)",
             run_id,
             _shown(claimed.serve_url),
-            type(error).__name__,
+            error,
             extra=_told(claimed),
         )
         company = self._by_app[claimed.serve_url] - 1  # a process that dies takes down all that it runs
@@ -217,7 +214,7 @@ class Invoker:
         """Write what the app answered. Nobody hears that a part of it is refused, or cannot be written: the run fails
         with the reason."""
         if any(message.run_id != claimed.start.run_id for message in messages):
-            raise aiohttp.ClientPayloadError("the answer is about another run")
+            raise BrokenOffError("its answer is about another run")
         kept: list[RunMessage] = []
         for message in self._store.logs.without_lines(claimed.workspace_id, messages):
             refused = refusal(message, payload_bytes_max=self._store.payload_bytes_max)
@@ -265,31 +262,20 @@ class Invoker:
         headers |= {"content-type": "application/json", "accept-encoding": "identity"}
         if start.traceparent is not None:
             headers["traceparent"] = start.traceparent
-        posting = self._opened().post(claimed.serve_url, data=body, headers=headers, allow_redirects=False)
+        posting = await self._opened()
+        text = await posting.post(claimed.serve_url, body, headers, answer)
         try:
-            response = await posting
-        except RefusedAddressError as error:
-            raise UnreachedError(str(error)) from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as error:
-            raise UnreachedError(type(error).__name__) from None
-        except aiohttp.ClientConnectionError as error:
-            raise UnansweredError(type(error).__name__) from None
-        async with response:
-            if response.status in MAY_HAVE_BEGUN:
-                raise UnansweredError(f"it answered {response.status}")
-            if response.status != 200:
-                raise UnreachedError(f"it answered {response.status}")
-            return RESULT.decode(await answer.read(response))
+            return json.decode_as(text, InvocationResult)
+        except PayloadError as error:
+            raise BrokenOffError(f"its answer {error}") from None
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=GuardedConnector(self._store.destinations, limit=SLOTS, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=limits.INVOCATION.total_seconds(), connect=CONNECT_WITHIN),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        return self._session
+    async def _opened(self) -> Posting:
+        if self._posting is None:
+            await asyncio.to_thread(import_module, "rotor.services.posting")
+            from rotor.services.posting import HttpPosting  # noqa: PLC0415  (aiohttp takes a while to import)
+
+            self._posting = self._posting or HttpPosting(self._store.destinations)
+        return self._posting
 
 
 def _failed(claimed: ClaimedInvocation, refused: Refused) -> RunFailed:
