@@ -11,8 +11,9 @@ holds the session: a loop ends its generators when it shuts down, and this one c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -119,16 +120,28 @@ class Http:
 
         Raises `ApiError` where the server refuses, `ConnectionLostError` where it cannot be reached.
         """
-        attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(UnavailableError),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=_wait,
-            reraise=True,
-        )
+        attempt = partial(self._attempt, method, path, query, body, repeatable)
         try:
-            return await attempts(self._attempt, method, path, query, body, repeatable)
+            return await attempt()
+        except UnavailableError as unavailable:
+            return await self._again(attempt, unavailable)
+
+    async def _again(self, attempt: Callable[[], Awaitable[bytes]], first: UnavailableError) -> bytes:
+        """The answer of another attempt, after the `first` one. Apart, since tenacity costs as much as a small call."""
+        try:
+            async for retry in tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type(UnavailableError),
+                stop=tenacity.stop_after_attempt(ATTEMPTS),
+                wait=_wait,
+                reraise=True,
+            ):
+                with retry:
+                    if retry.retry_state.attempt_number == 1:
+                        raise first
+                    return await attempt()
         except UnavailableError as unavailable:
             raise unavailable.error from None
+        raise AssertionError("retrying ends with a result or an error")
 
     @asynccontextmanager
     async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:

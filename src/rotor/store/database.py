@@ -31,6 +31,14 @@ PLANS = {
 """Each statement is written for its indexes and planned once a connection: such a plan must not depend on how small the
 tables were at that moment (docs/decisions/0013-plans.md)."""
 
+STATEMENTS = 256
+"""Kept prepared on a connection for as long as it lasts: more than there are, since to plan one takes longer than to
+run it."""
+
+AT_HAND = 4
+"""Connections that are kept out of the pool between two uses. To take one from the pool and give it back is a task, two
+turns of the event loop and a timer, which is as much as a small statement."""
+
 IDLE_IN_TRANSACTION = "10s"
 """Less than leases last: a server that stands still in a transaction must not keep workers from their leases, which it
 has locked, until they are lost."""
@@ -144,6 +152,9 @@ class Database:
         self.vault = vault
         """What seals payloads; None: they are stored as they are."""
         self._clock_offset = timedelta()
+        self._at_hand: list[asyncpg.pool.PoolConnectionProxy[Any]] = []
+        self._wanted = 0
+        """How many wait for a connection of the pool."""
 
     @classmethod
     async def connect(
@@ -156,6 +167,8 @@ class Database:
             max_size=connections_max,
             command_timeout=60,
             reset=_leave_as_it_is,
+            statement_cache_size=STATEMENTS,
+            max_cached_statement_lifetime=0,
             connection_class=asyncpg.Connection if vault is None else OpeningConnection,
             init=None if vault is None else partial(OpeningConnection.open_with, vault=vault),
             server_settings={
@@ -169,6 +182,8 @@ class Database:
         return cls(pool, dsn, schema, vault)
 
     async def close(self) -> None:
+        while self._at_hand:
+            await self.pool.release(self._at_hand.pop())
         await self.pool.close()
 
     def sealed(self, workspace_id: int, payload: bytes) -> bytes:
@@ -186,13 +201,34 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection of the pool, each statement its own transaction."""
-        async with self.pool.acquire() as raw:
+        raw = await self._take()
+        try:
             if self._clock_offset:
                 await raw.execute(
                     "SELECT set_config('rotor.clock_offset', $1, false)",
                     f"{self._clock_offset.total_seconds()} seconds",
                 )
             yield Connection(raw, self.vault)
+        except BaseException:
+            await self.pool.release(raw)  # which waits for what was cut off
+            raise
+        if self._wanted or self.pool.is_closing() or len(self._at_hand) >= AT_HAND:
+            await self.pool.release(raw)
+        else:
+            self._at_hand.append(raw)
+
+    async def _take(self) -> asyncpg.pool.PoolConnectionProxy[Any]:
+        """The connection that was used last, if it is free."""
+        while self._at_hand:
+            raw = self._at_hand.pop()
+            if _is_open(raw):
+                return raw
+            await self.pool.release(raw)
+        self._wanted += 1
+        try:
+            return await self.pool.acquire()
+        finally:
+            self._wanted -= 1
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -215,6 +251,13 @@ class Database:
     async def execute(self, name: str, *arguments: object) -> str:
         async with self.connection() as connection:
             return await connection.execute(name, *arguments)
+
+
+def _is_open(raw: asyncpg.pool.PoolConnectionProxy[Any]) -> bool:
+    try:
+        return not raw.is_closed()
+    except asyncpg.InterfaceError:  # the pool has let go of it by itself
+        return False
 
 
 class Workspace:
