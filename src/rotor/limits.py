@@ -73,7 +73,9 @@ EVENT_NAMES: Final = 10_000
 FRESH_BYTES: Final = 64 * 1024 * 1024
 """Events that one server holds between their commit and the look for their waiters; beyond it they are read back."""
 STREAMS: Final = 1_000
-"""Server-sent event streams open at once on one server."""
+"""Server-sent event streams open at once on one server, and requests that wait for the end of a run."""
+RUN_WAIT: Final = timedelta(seconds=20)
+"""How long one request waits for the end of a run; who waits for longer asks again."""
 RUNS_LOOKED_AT: Final = 50_000
 """Runs that are looked at to fill one page of a filtered list; the page after it goes on from there."""
 RUNS_SEARCHED: Final = 5_000

@@ -35,7 +35,9 @@ REQUEST_DURATION: Final = Histogram(
     ["operation"],
     buckets=SECONDS,
 )
-STREAMS: Final = Gauge("rotor_streams_open", "Server-sent event streams open on this server.")
+STREAMS: Final = Gauge(
+    "rotor_streams_open", "Streams open on this server, and requests that wait for the end of a run."
+)
 WORKERS: Final = Gauge("rotor_workers_connected", "Workers connected to this server.")
 RUNS_ENDED: Final = Counter("rotor_runs_ended", "Runs whose end this server has written.", ["status"])
 COMMIT_DURATION: Final = Histogram(

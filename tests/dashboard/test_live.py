@@ -21,7 +21,7 @@ async def texts(streams: Live, looks: list[View], changes: Changes) -> list[str]
     found = iter([looks[0], *looks])
 
     async def look() -> View:
-        changes.runs_changed([RUN], rows=[])
+        changes.runs_changed([RUN], ended=[])
         return next(found)
 
     response = await streams.follow(look)
@@ -85,7 +85,7 @@ async def test_a_run_that_comes_into_sight_is_listened_to_as_well(monkeypatch: p
 
     async def look() -> View:
         looked.append(1)
-        asyncio.get_running_loop().call_soon(lambda: changes.runs_changed([child], rows=[]))
+        asyncio.get_running_loop().call_soon(lambda: changes.runs_changed([child], ended=[]))
         return View(1, dict, ended=len(looked) == 4, run_ids=frozenset({RUN, child} if len(looked) > 1 else {RUN}))
 
     response = await Live(changes).follow(look)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from rotor.errors import ApiError, ConfigError, ConnectionLostError, LimitError, SerializationError
 from rotor.protocol.messages import FunctionSpec, Manifest, Trigger
-from rotor.sdk import http
+from rotor.sdk import client, http
 from rotor.sdk.client import Rotor
 from rotor.sdk.resources import NewEvent, Run, Step
 from rotor.sdk.sync_client import SyncRotor
@@ -254,15 +254,33 @@ async def test_a_stream_with_nothing_left_to_tell_ends(server: Server, rotor: Ro
 
 
 async def test_waiting_gives_the_run_as_it_ended(server: Server, rotor: Rotor) -> None:
-    server.answers.append(stream(("run", 1, {**RUN, "status": "completed"})))
-    server.answer({**RUN, "status": "completed", "output": 7})
-    assert (await rotor.runs.wait("r1", timeout="10s")).output == 7
+    server.answer({**RUN, "status": "completed", "output": 7, "steps": [STEP]})
+    ended = await rotor.runs.wait("r1", timeout="10s")
+    assert (ended.output, ended.steps[0].output) == (7, {"n": 1})
+    assert server.asked == [("GET", "/v1/runs/r1/wait", None)]
+
+
+async def test_waiting_goes_on_until_the_run_has_ended(
+    server: Server, rotor: Rotor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ASKED_AGAIN_AFTER_SECONDS", 0)
+    server.answer(RUN)
+    server.answers += [drop] * 12  # more than one call tries again
+    server.answer({**RUN, "status": "failed"})
+    assert (await rotor.runs.wait("r1")).status == "failed"
+
+
+async def test_waiting_is_given_up_where_the_server_stays_away(
+    server: Server, rotor: Rotor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "GIVEN_UP_AFTER_SECONDS", 0)
+    server.answers += [drop] * 12
+    with pytest.raises(ConnectionLostError):
+        await rotor.runs.wait("r1")
 
 
 async def test_waiting_has_an_end(server: Server, rotor: Rotor) -> None:
-    server.answers.append(stream(("run", 1, RUN)))
     for _ in range(100):
-        server.answers.append(stream())
         server.answer(RUN)
     with pytest.raises(TimeoutError, match=r"r1 has not ended within 0\.3"):
         await rotor.runs.wait("r1", timeout=0.3)
@@ -282,7 +300,7 @@ async def test_the_blocking_client_does_the_same(server: Server) -> None:
 
     server.answer({"ids": ["e1"]}, 202)
     ended = {**RUN, "status": "completed"}
-    server.answers += [stream(("step", 1, STEP), ("run", 2, ended)), stream(("run", 2, ended))]
+    server.answers.append(stream(("step", 1, STEP), ("run", 2, ended)))
     server.answer(ended)
     assert await asyncio.to_thread(use) == ("e1", ["completed", "completed"], True)
     assert server.headers[0]["Authorization"] == "Bearer rk_test"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 
+from rotor.protocol.messages import RunMessage
 from rotor.store.changes import Changes
 from rotor.store.store import Store
 from tests import messages
@@ -88,9 +91,9 @@ async def test_who_has_stopped_listening_is_forgotten() -> None:
     changes, run_id = Changes(), uuid4()
     first, second = changes.listen(run_id), changes.listen(run_id)
     changes.unlisten(run_id, first)
-    changes.runs_changed([run_id], rows=[])
+    changes.runs_changed([run_id], ended=[])
     changes.unlisten(run_id, second)
-    changes.runs_changed([run_id], rows=[])
+    changes.runs_changed([run_id], ended=[])
 
     assert (first.is_set(), second.is_set()) == (False, True)
     assert not changes._runs
@@ -116,10 +119,12 @@ async def test_what_follows_from_commits_is_over_before_the_store_stops(store: S
     store.start()
 
 
-async def test_who_follows_the_run_alone_is_not_woken_by_its_steps(store: Store) -> None:
+@pytest.mark.parametrize("end", [messages.completed, partial(messages.body_failed, retries=0)])
+async def test_who_waits_for_the_end_is_not_woken_before(store: Store, end: Callable[[str], RunMessage]) -> None:
     holder, run_id = await hold(store)
-    everything, alone = store.changes.listen(UUID(run_id)), store.changes.listen(UUID(run_id), steps=False)
+    everything, the_end = store.changes.listen(UUID(run_id)), store.changes.listen(UUID(run_id), end_only=True)
     await holder.say(messages.done(run_id, "a"))
-    assert (everything.is_set(), alone.is_set()) == (True, False)
-    await holder.say(messages.completed(run_id))
-    assert alone.is_set()
+    await holder.say(messages.sleeps(run_id, "nap", seconds=60))
+    assert (everything.is_set(), the_end.is_set()) == (True, False)
+    await holder.say(end(run_id))
+    assert the_end.is_set()

@@ -12,7 +12,7 @@ import msgspec
 
 from rotor import limits
 from rotor.api.answers import Answer, StreamAnswer, json_answer
-from rotor.api.authentication import still_may
+from rotor.api.authentication import authenticate, require, still_may
 from rotor.api.calls import Call, header
 from rotor.api.instants import read_instant
 from rotor.api.operations import Operation, Result
@@ -51,10 +51,10 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=limits.PAGE_ITEMS)] = limits.PAGE_ITEMS
 
 
-class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What to follow. With `steps` false: the run alone."""
+class WaitQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """For how long."""
 
-    steps: bool = True
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=limits.RUN_WAIT.total_seconds())] = limits.RUN_WAIT.total_seconds()
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -93,6 +93,18 @@ async def get(call: Call) -> Answer | StreamAnswer:
     return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
 
 
+async def wait(call: Call) -> Answer | StreamAnswer:
+    query: WaitQuery = call.query
+    run_id = call.run_id()
+
+    async def read() -> Run:
+        require(await authenticate(call.api, call.scope), "read")  # the key may have been revoked since
+        return await runs.get(call.store.database, call.workspace_id, run_id)
+
+    run = await call.api.streams.end_of(run_id, read, call.receive, seconds=query.seconds)
+    return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
+
+
 async def logs(call: Call) -> Answer:
     query: LogQuery = call.query
     found = await run_logs.page(
@@ -113,8 +125,7 @@ async def replay(call: Call) -> Answer:
 async def stream(call: Call) -> Answer | StreamAnswer:
     run_id = call.run_id()
     since = _last_event_id(call)
-    query: StreamQuery = call.query
-    follower = Follower(call.store.database, call.workspace_id, run_id, since=since or 0, steps=query.steps)
+    follower = Follower(call.store.database, call.workspace_id, run_id, since=since or 0)
     first = await follower.read()
     if since is not None and not first and follower.ended:
         # What tells an EventSource that there is nothing to come back for.
@@ -202,10 +213,22 @@ OPERATIONS = (
         },
         "runs",
         access="read",
-        query=StreamQuery,
         headers={"Last-Event-ID": "Go on after this event."},
         problems=(404,),
         details="The stream begins with what is there, and ends after the run's end.",
+    ),
+    Operation(
+        "GET",
+        "/v1/runs/{run_id}/wait",
+        "wait_for_run",
+        wait,
+        "One run with its steps, once it has ended",
+        {200: Result("The run. One whose `ended_at` is null has not ended in this time: ask again.", RunWithSteps)},
+        "runs",
+        access="read",
+        query=WaitQuery,
+        problems=(404,),
+        details="Answers at once where the run has ended already, and otherwise when it ends or `seconds` have passed.",
     ),
     Operation(
         "GET",

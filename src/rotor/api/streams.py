@@ -2,14 +2,15 @@
 
 A stream reads the database when this process has committed something of the run, and at its own slowing pace for what
 other servers commit. It rests five times as long as its last reading took, so that following a long run cannot load
-the database.
+the database. Who only waits for the end is not woken before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 from uuid import UUID
@@ -18,8 +19,10 @@ import msgspec
 from starlette.types import Receive
 
 from rotor import limits, telemetry
+from rotor.api.bodies import Disconnected
 from rotor.store.changes import Changes
 from rotor.store.problems import Overloaded
+from rotor.store.runs import Run
 from rotor.store.streams import Change, Follower
 
 __all__ = ["Streams", "as_server_sent_events"]
@@ -61,29 +64,67 @@ class Streams:
 
         Raises `Overloaded` where too many are open.
         """
-        if len(self._open) >= limits.STREAMS or self._ending:
-            message = f"{len(self._open):,} streams are open here (STREAMS is {limits.STREAMS:,}); try again"
-            raise Overloaded(message, retry_after_seconds=5)
-        stream = _Stream(follower, self._changes.listen(run_id, steps=follower.steps), receive, still_may)
-        return self._texts(stream, run_id, first)
+        self._admit()
+        return self._texts(follower, run_id, first, receive, still_may)
 
-    async def _texts(self, stream: _Stream, run_id: UUID, first: Sequence[Change]) -> AsyncGenerator[bytes, None]:
-        # What was committed since the first reading was told to nobody.
-        stream.listener.set()
-        self._open.add(stream.listener)
+    async def end_of(
+        self, run_id: UUID, read: Callable[[], Awaitable[Run]], receive: Receive, *, seconds: float
+    ) -> Run:
+        """What `read` gives once the run has ended; after `seconds`, or when the server stops, as it is by then.
+
+        Raises `Overloaded` where too many wait, and `Disconnected` once the client is gone.
+        """
+        self._admit()
+        until, pause = monotonic() + seconds, POLL_FIRST_SECONDS
+        with self._listening(run_id, end_only=True) as listener:
+            gone = asyncio.create_task(_until_gone(receive), name="rotor wait watch")
+            gone.add_done_callback(lambda _: listener.set())
+            try:
+                while not gone.done():
+                    listener.clear()
+                    run = await read()
+                    left = until - monotonic()
+                    if run.ended_at is not None or self._ending or left <= 0:
+                        return run
+                    await _set_within(min(pause, left), listener)
+                    pause = min(pause * 2, POLL_LAST_SECONDS)
+            finally:
+                gone.cancel()
+        raise Disconnected
+
+    def _admit(self) -> None:
+        if len(self._open) >= limits.STREAMS or self._ending:
+            message = f"{len(self._open):,} follow runs here (STREAMS is {limits.STREAMS:,}); try again"
+            raise Overloaded(message, retry_after_seconds=5)
+
+    @contextmanager
+    def _listening(self, run_id: UUID, *, end_only: bool = False) -> Iterator[asyncio.Event]:
+        """What is set at each change of the run, or at its end alone, and when the server stops."""
+        listener = self._changes.listen(run_id, end_only=end_only)
+        self._open.add(listener)
         telemetry.STREAMS.set(len(self._open))
-        watch = asyncio.create_task(stream.watch(), name="rotor stream watch")
         try:
-            yield b"retry: 1000\n\n" + as_server_sent_events(first)
-            while not (stream.gone or self._ending or stream.follower.ended):
-                text = await stream.next_text()
-                if text:
-                    yield text
+            yield listener
         finally:
-            watch.cancel()
-            self._open.discard(stream.listener)
-            self._changes.unlisten(run_id, stream.listener)
+            self._open.discard(listener)
+            self._changes.unlisten(run_id, listener)
             telemetry.STREAMS.set(len(self._open))
+
+    async def _texts(
+        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive, still_may: StillMay
+    ) -> AsyncGenerator[bytes, None]:
+        with self._listening(run_id) as listener:
+            listener.set()  # what was committed since the first reading was told to nobody
+            stream = _Stream(follower, listener, receive, still_may)
+            watch = asyncio.create_task(stream.watch(), name="rotor stream watch")
+            try:
+                yield b"retry: 1000\n\n" + as_server_sent_events(first)
+                while not (stream.gone or self._ending or follower.ended):
+                    text = await stream.next_text()
+                    if text:
+                        yield text
+            finally:
+                watch.cancel()
 
 
 class _Stream:
@@ -101,8 +142,7 @@ class _Stream:
 
     async def watch(self) -> None:
         """Notice that the client has gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await _until_gone(self._receive)
         self.gone = True
         self.listener.set()
 
@@ -110,7 +150,7 @@ class _Stream:
         """Wait for a reason to read, read, and return what to send; nothing where there is none."""
         if not self.follower.more:
             await asyncio.sleep(self._rest)
-            await self._wait()
+            await _set_within(self._pause, self.listener)
         if not await self._still_may():
             self.gone = True
         if self.gone:
@@ -126,12 +166,19 @@ class _Stream:
             return as_server_sent_events(changes) or b": still here\n\n"
         return b""
 
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self._pause):
-                await self.listener.wait()
-        except TimeoutError:
-            return
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _set_within(seconds: float, event: asyncio.Event) -> None:
+    """Return once `event` is set, or after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
 
 
 def as_server_sent_events(changes: Sequence[Change]) -> bytes:

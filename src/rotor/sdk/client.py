@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -24,8 +23,10 @@ __all__ = ["Apps", "Events", "Functions", "Rotor", "Runs"]
 
 T = TypeVar("T")
 
-STREAM_GIVEN_UP_AFTER_SECONDS = 60.0
-"""How long a stream tries to reach a server that is gone."""
+GIVEN_UP_AFTER_SECONDS = 60.0
+"""How long who follows a run, or waits for its end, tries to reach a server that is gone."""
+ASKED_AGAIN_AFTER_SECONDS = 0.1
+"""How soon after an answer who waits for the end of a run asks again. The server has waited before it gave it."""
 LOG_FOLLOWED_EVERY_SECONDS = 1.0
 
 
@@ -88,8 +89,8 @@ class Runs:
         started = await self._api.post(dict[str, str], _path("runs", run_id, "replay"), repeatable=False)
         return started["run_id"]
 
-    async def stream(self, run_id: str, *, steps: bool = True) -> AsyncGenerator[Run | Step]:
-        """Every change of the run and of its steps, until the run has ended; with `steps` false of the run alone.
+    async def stream(self, run_id: str) -> AsyncGenerator[Run | Step]:
+        """Every change of the run and of its steps, until the run has ended.
 
         Goes on where it was after a lost connection. Raises `ApiError` 404, and `ConnectionLostError` when the server
         stays away for a minute.
@@ -99,7 +100,7 @@ class Runs:
         while True:
             told = False
             try:
-                async for event_id, change in self._changes(run_id, position, steps=steps):
+                async for event_id, change in self._changes(run_id, position):
                     position, delay, away_since, told = event_id, 0.1, None, True
                     yield change
                     if isinstance(change, Run) and change.ended:
@@ -108,7 +109,7 @@ class Runs:
                     return
             except ConnectionLostError:
                 away_since = away_since or loop.time()
-                if loop.time() - away_since > STREAM_GIVEN_UP_AFTER_SECONDS:
+                if loop.time() - away_since > GIVEN_UP_AFTER_SECONDS:
                     raise
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
@@ -142,19 +143,31 @@ class Runs:
         """
         seconds = None if timeout is None else parse_duration(timeout).total_seconds()
         try:
-            async with asyncio.timeout(seconds), aclosing(self.stream(run_id, steps=False)) as changes:
-                async for _ in changes:
-                    pass
+            async with asyncio.timeout(seconds):
+                return await self._ended(run_id)
         except TimeoutError:
             raise TimeoutError(f"run {run_id} has not ended within {timeout}; it goes on") from None
-        return await self.get(run_id)
 
-    async def _changes(self, run_id: str, position: str, *, steps: bool) -> AsyncGenerator[tuple[str, Run | Step]]:
+    async def _ended(self, run_id: str) -> Run:
+        loop = asyncio.get_running_loop()
+        answered_at = loop.time()
+        while True:
+            try:
+                run = await self._api.get(Run, _path("runs", run_id, "wait"))
+            except ConnectionLostError:
+                if loop.time() - answered_at > GIVEN_UP_AFTER_SECONDS:
+                    raise
+                continue
+            if run.ended:
+                return run
+            answered_at = loop.time()
+            await asyncio.sleep(ASKED_AGAIN_AFTER_SECONDS)
+
+    async def _changes(self, run_id: str, position: str) -> AsyncGenerator[tuple[str, Run | Step]]:
         from rotor.sdk.server_sent_events import server_sent_events  # noqa: PLC0415
 
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": position} if position else {})}
-        path = _path("runs", run_id, "stream") + ("" if steps else "?steps=false")
-        async with self._api.stream(path, headers) as chunks:
+        async with self._api.stream(_path("runs", run_id, "stream"), headers) as chunks:
             async for event in server_sent_events(chunks):
                 if event.name in ("run", "step"):
                     kind: type[Run | Step] = Run if event.name == "run" else Step

@@ -37,7 +37,7 @@ class Changes:
         self.timers_look_at = float("inf")
         """When the timers look next without being told, by the event loop's clock; infinity while they look."""
         self._runs: dict[UUID, set[asyncio.Event]] = defaultdict(set)
-        self._rows: dict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._ends: dict[UUID, set[asyncio.Event]] = defaultdict(set)
 
     def accepted(self, accepted: Accepted) -> None:
         """Events were committed."""
@@ -72,20 +72,20 @@ class Changes:
         if seconds <= PULSE_SECONDS:
             asyncio.get_running_loop().call_later(seconds, self.queued.set)
 
-    def runs_changed(self, run_ids: Iterable[UUID], *, rows: Iterable[UUID]) -> None:
-        """Wake the streams of these runs. Of those in `rows` more than steps has changed."""
+    def runs_changed(self, run_ids: Iterable[UUID], *, ended: Iterable[UUID]) -> None:
+        """Wake whoever follows these runs, of which some have `ended`."""
         _wake(self._runs, run_ids)
-        _wake(self._rows, rows)
+        _wake(self._ends, ended)
 
-    def listen(self, run_id: UUID, listener: asyncio.Event | None = None, *, steps: bool = True) -> asyncio.Event:
-        """An event that is set at each change of the run, until `unlisten`; `listener` if it is given. With `steps`
-        false it is not set for changes of steps alone."""
+    def listen(self, run_id: UUID, listener: asyncio.Event | None = None, *, end_only: bool = False) -> asyncio.Event:
+        """An event that is set at each change of the run, until `unlisten`; `listener` if it is given. With `end_only`
+        it is set when the run ends."""
         listener = listener or asyncio.Event()
-        (self._runs if steps else self._rows)[run_id].add(listener)
+        (self._ends if end_only else self._runs)[run_id].add(listener)
         return listener
 
     def unlisten(self, run_id: UUID, listener: asyncio.Event) -> None:
-        for listeners in (self._runs, self._rows):
+        for listeners in (self._runs, self._ends):
             listeners[run_id].discard(listener)
             if not listeners[run_id]:
                 del listeners[run_id]

@@ -220,7 +220,7 @@ class Committer:
             if self._holders.forget(arrival.lease_id, arrival.run_id):
                 self._changes.queued.set()
         self._changes.runs_changed(
-            (arrival.run_id for arrival in progress.done), rows=(arrival.run_id for arrival in ended)
+            (arrival.run_id for arrival in progress.done), ended=(arrival.run_id for arrival in ended)
         )
         telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
         return {id(arrival): told[arrival.lease_id] for arrival in progress.done}
@@ -328,10 +328,12 @@ class Committer:
             self._changes.accepted(written.accepted)
         if written.deadline_seconds is not None:
             self._changes.deadline_in(written.deadline_seconds)
-        for run in (outcome.runs[run_id] for run_id in outcome.changed):
-            if run.ended:
-                telemetry.RUNS_ENDED.labels(run.status).inc()
-        self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps}, rows=outcome.changed)
+        ended = [run for run in (outcome.runs[run_id] for run_id in outcome.changed) if run.ended]
+        for run in ended:
+            telemetry.RUNS_ENDED.labels(run.status).inc()
+        self._changes.runs_changed(
+            outcome.changed | {key.run_id for key in outcome.steps}, ended=(run.id for run in ended)
+        )
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
             self._follow(cancel_children(self._database, self.submit_all, cancelled), "rotor cancel children")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from rotor.store.database import Database, Record, WorkspaceConnection
+from rotor.store.database import Database, WorkspaceConnection
 from rotor.store.problems import NotFound
 from rotor.store.runs import Run, Step, read_run, read_step
 
@@ -34,13 +34,9 @@ class Change(msgspec.Struct, frozen=True):
 class Follower:
     """Reads the changes of one run after the group `since`, as often as it is asked."""
 
-    def __init__(
-        self, database: Database, workspace_id: int, run_id: UUID, *, since: int = 0, steps: bool = True
-    ) -> None:
+    def __init__(self, database: Database, workspace_id: int, run_id: UUID, *, since: int = 0) -> None:
         self._workspace = database.of(workspace_id)
         self._run_id = run_id
-        self.steps = steps
-        """Whether changes of steps are read, or those of the run alone."""
         self._complete = since
         self._run_group = since
         # Groups begin at 1, so nothing stands between (g, everything) and (g + 1, nothing).
@@ -64,15 +60,9 @@ class Follower:
         if row is None:
             raise NotFound(f"there is no run {self._run_id}")
         # One more than is told, to know whether more follow.
-        found: list[Record] = []
-        if self.steps:
-            found = await connection.fetch(
-                "list_step_changes",
-                self._run_id,
-                *self._step_place,
-                CHANGES_READ_AT_ONCE + 1,
-                BYTES_READ_AT_ONCE,
-            )
+        found = await connection.fetch(
+            "list_step_changes", self._run_id, *self._step_place, CHANGES_READ_AT_ONCE + 1, BYTES_READ_AT_ONCE
+        )
         steps = found[:CHANGES_READ_AT_ONCE]
         self.more = bool(steps) and steps[0]["found"] > len(steps)
         rows: list[tuple[int, Run | Step]] = [(step["settled_group"], read_step(step)) for step in steps]
