@@ -40,6 +40,7 @@ class FakeInvoker:
 
 async def dispatch(store: Store, workers: Workers, invoker: FakeInvoker | None = None) -> None:
     """Hand out until nothing more can be handed out."""
+    store.changes.queued.clear()
     loop = Dispatcher(store, workers, invoker or FakeInvoker())  # type: ignore[arg-type]
     while await loop.tick() == 0:
         pass
@@ -86,6 +87,33 @@ async def test_a_worker_gets_no_more_runs_than_it_has_slots_and_the_next_as_one_
     await worker.hears("start_run", 3)
 
     assert given(worker) == runs
+    await worker.leave()
+
+
+async def test_a_new_run_needs_no_look_for_what_is_due(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    await dispatch(store, workers)
+    run_id = await begin(store, "f")
+    await worker.hears("start_run")
+
+    assert given(worker) == [str(run_id)]
+    assert not store.changes.queued.is_set()
+    await worker.leave()
+
+
+async def test_a_new_run_goes_past_none_that_waits_for_its_turn(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("light", "heavy", slots=1))
+    await dispatch(store, workers)
+    first, waiting = await begin(store, "heavy"), await begin(store, "light")
+    await dispatch(store, workers)
+    worker.say(messages.completed(first))
+    await worker.hears("committed")
+    later = await begin(store, "heavy")
+    assert await status_of(store.database, later) == "queued"
+    await dispatch(store, workers)
+    await worker.hears("start_run", 2)
+
+    assert given(worker) == [str(first), str(waiting)]
     await worker.leave()
 
 

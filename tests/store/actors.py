@@ -19,6 +19,7 @@ from rotor.protocol.messages import (
     Manifest,
     RunMessage,
     Settled,
+    StartRun,
     Trigger,
 )
 from rotor.services.matcher import Matcher
@@ -75,13 +76,30 @@ class Holder:
     """How many runs it lets the committer give it at once; what it claims itself is not counted."""
 
     @classmethod
-    async def connect(cls, store: Store, *, workspace_id: int = 1, lasting: bool = True) -> Holder:
-        """A holder on a new lease: one that outlasts every move of the clock, unless it is to run out."""
-        hello = Hello(protocol=1, worker="w", manifest=Manifest(functions=[]), slots=100)
-        holder = cls(store, await leases.open_lease(store.database, workspace_id, hello), workspace_id)
+    async def connect(
+        cls,
+        store: Store,
+        *function_ids: str,
+        slots: int = 0,
+        workspace_id: int = 1,
+        version: str = "",
+        lasting: bool = True,
+    ) -> Holder:
+        """A holder on a new lease: one that outlasts every move of the clock, unless it is to run out.
+
+        New runs of these functions may start with it at once, as far as it has slots.
+        """
+        hello = Hello(protocol=1, worker="w", manifest=Manifest(functions=[], version=version), slots=100)
+        holder = cls(store, await leases.open_lease(store.database, workspace_id, hello), workspace_id, slots=slots)
         if lasting:
             await change(store.database, "UPDATE leases SET expires_at = 'infinity' WHERE id = $1", holder.lease_id)
-        store.holders.add(holder.lease_id, holder.told.extend, slots=lambda: holder.slots, keeps=100)
+        store.holders.add(
+            holder.lease_id,
+            holder.told.extend,
+            slots=lambda: holder.slots,
+            keeps=100,
+            serves=[(workspace_id, function_id) for function_id in function_ids],
+        )
         return holder
 
     async def claim(self, *function_ids: str, count: int = 100) -> list[Any]:
@@ -109,6 +127,10 @@ class Holder:
         said = Exchange(self.workspace_id, self.lease_id, messages, connection=self.connection)
         (answer,) = await self.store.committer.exchange([said])
         return answer
+
+    def started(self) -> list[StartRun]:
+        """What was handed to it, in order."""
+        return [message for message in self.told if isinstance(message, StartRun)]
 
     def settled(self, run_id: str | UUID) -> list[str]:
         """The steps that it was told to have come to their end, in order."""

@@ -53,18 +53,19 @@ async def waits_of(database: Database, run_id: str | UUID) -> list[str]:
     return [row["step_id"] for row in rows]
 
 
-def lose_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next transaction is committed, and its connection breaks before that is answered."""
-    transaction = database.transaction
+def lose_answer(database: Database, monkeypatch: pytest.MonkeyPatch, of: str = "transaction") -> None:
+    """The next transaction, or what is done `of` the next "connection", is committed, and the connection breaks before
+    that is answered."""
+    opened = getattr(database, of)
 
     @asynccontextmanager
     async def unanswered() -> AsyncIterator[Connection]:
-        monkeypatch.setattr(database, "transaction", transaction)
-        async with transaction() as connection:
+        monkeypatch.setattr(database, of, opened)
+        async with opened() as connection:
             yield connection
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
-    monkeypatch.setattr(database, "transaction", unanswered)
+    monkeypatch.setattr(database, of, unanswered)
 
 
 @asynccontextmanager

@@ -316,10 +316,8 @@ async def test_a_run_that_is_being_replayed_as_its_function_is_deleted_is_cancel
             ["f"],
             [await value(store.database, "SELECT event_id FROM runs")],
             [0],
-            [None],
-            [None],
-            [None],
-            [None],
+            *([None], [None], [None], [None]),
+            *([], [], [0]),
         )
     await deleting
 

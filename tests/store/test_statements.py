@@ -119,7 +119,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
     "read_held_runs": ({"runs_held"}, (UUID(int=2),)),
     "read_due_waits": ({"waits_deadline"}, (1_000,)),
     "accept_events": (
-        {"workspaces_pkey", "events_pkey", "functions_pkey"},
+        {"workspaces_pkey", "events_pkey", "functions_pkey", "leases_pkey"},
         (
             *(
                 [1],
@@ -133,7 +133,12 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             ),
             *(runs, ["1"] * BATCH, ["f1"] * BATCH, ["e"] * BATCH, ones),
             *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month, ["1"], ["f1"]),
+            *([LEASE], [1], ones),
         ),
+    ),
+    "insert_runs": (
+        {"leases_pkey", "functions_pkey"},
+        (*(runs, ones, ["f1"] * BATCH, ["e"] * BATCH, zeros, none, none, none, none), *([LEASE], [1], ones)),
     ),
     "read_event_subscribers": (
         {"workspaces_pkey", "triggers_event", "event_names_pkey", "event_paths_pkey"},

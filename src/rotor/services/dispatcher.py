@@ -15,12 +15,10 @@ from rotor.services.loop import Loop
 from rotor.services.workers import WorkerConnection, Workers
 from rotor.store.claims import ClaimedRun, claim_invocations, claim_runs
 from rotor.store.committer import Exchange
+from rotor.store.holders import CHUNK
 from rotor.store.store import Store
 
 __all__ = ["Dispatcher"]
-
-CHUNK = 50
-"""Runs claimed at a time for one worker, so that several workers, and the functions of one, share a burst."""
 
 
 class Dispatcher(Loop):

@@ -222,7 +222,12 @@ class Workers:
                 raise CutOffError(CAME_BACK)
             other.cut_off(CAME_BACK)
         store.holders.add(
-            lease_id, connection.deliver, slots=connection.open_slots, connection=number, keeps=hello.keeps
+            lease_id,
+            connection.deliver,
+            slots=connection.open_slots,
+            connection=number,
+            keeps=hello.keeps,
+            serves=[(workspace_id, function_id) for function_id in connection.function_ids],
         )
         self.connections[lease_id] = connection
         welcome = Welcome(

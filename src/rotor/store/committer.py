@@ -142,6 +142,10 @@ class Committer:
         if isinstance(result, BaseException) and isinstance(arrival, FromHolder):
             self._holders.deliver(arrival.lease_id, [_refused(arrival.message, result)])
 
+    def give_back(self, lost: HolderLost) -> None:
+        """Queue that a worker has left before it heard of a run: others go on with it."""
+        self.commits.put(lost, _told)
+
     async def exchange(self, said: Sequence[Exchange], *, can_go_on: bool = True) -> list[list[HolderMessage]]:
         """Commit what holders say, and return the answer to each. Raises `Overloaded`.
 
@@ -228,6 +232,7 @@ class Committer:
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
         """The long way: decide, write, and tell; the results by the identity of their arrivals."""
         with ExitStack() as reserved:
+            starts = reserved.enter_context(self._intake.starting())
             async with self._database.transaction() as connection:
                 runs = await lock_runs(connection, arrivals, self._holders.keeping())
                 keepers = reserved.enter_context(self._holders.keepers(runs.values()))
@@ -238,12 +243,13 @@ class Committer:
                 news = await self._news(connection, runs, arrivals)
                 recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
                 outcome = decide_batch(runs, known, arrivals, self._random.random)
-                written = await write(connection, outcome, signals, known.settled, self._intake)
+                written = await write(connection, outcome, signals, known.settled, self._intake, starts=starts)
                 reserved.enter_context(self._holders.giving({lease_id for lease_id, _ in outcome.resumed}))
             groups = Groups.of(written.group, {**recorded, **written.recorded}, arrivals)
             open_waits = {run_id: known.parked[run_id] for run_id in counted}
             self._note(arrivals)
             told = self._tell(outcome, groups, news, open_waits)
+            starts.hand_out()
         if not self._holders.hungry.isdisjoint(keepers.room):
             self._changes.queued.set()
         self._nudge(outcome, written)
@@ -302,8 +308,7 @@ class Committer:
             if resumed and run is not None:
                 if not self._holders.is_on(lease_id, run.connection):
                     # It has left meanwhile. Where it has come back, its welcome gives the run back.
-                    lost = HolderLost(run_id, lease_id, unreached_seconds=0, connection=run.connection)
-                    self.commits.put(lost, lambda *_: None)
+                    self.give_back(HolderLost(run_id, lease_id, unreached_seconds=0, connection=run.connection))
                     continue
                 self._holders.take(lease_id, run_id, settled=settled, quiet=False)
             self._holders.deliver(lease_id, told[place], everything=run_id in news.everything)
@@ -354,6 +359,10 @@ class Committer:
 
 def _nothing() -> None:
     """What there is to do for a message that opens no wait."""
+
+
+def _told(_: Arrival, __: Result | BaseException) -> None:
+    """Whom it concerns has been told by the commit itself; what could not be written the rescuer finds."""
 
 
 def _weight(arrival: Arrival) -> int:

@@ -21,9 +21,9 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from rotor import limits, telemetry
-from rotor.store.problems import Overloaded, Problem
+from rotor.store.problems import Overloaded, Problem, is_unavailable
 
-__all__ = ["LAST_WRITES_WITHIN", "GroupCommit", "TryAgain"]
+__all__ = ["LAST_WRITES_WITHIN", "GroupCommit", "TryAgain", "wrote_nothing"]
 
 log = logging.getLogger("rotor.store")
 
@@ -60,6 +60,13 @@ TRANSIENT = (
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
 )
+
+
+def wrote_nothing(error: Exception) -> bool:
+    """Whether it is sure that what ended in `error` was not committed: Postgres has refused it, and says so."""
+    return isinstance(error, TryAgain) or (isinstance(error, asyncpg.PostgresError) and not is_unavailable(error))
+
+
 LAST_WRITES_WITHIN = 10.0
 """Seconds that `stop` gives what is still queued; nobody has been told that it is durable."""
 

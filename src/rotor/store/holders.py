@@ -18,15 +18,20 @@ from msgspec.structs import replace
 from rotor import limits
 from rotor.engine.run import Run
 from rotor.protocol.messages import CancelRun, Committed, Goodbye, HolderMessage, ResumeRun, Settled, StartRun
+from rotor.store.group_commit import wrote_nothing
 
-__all__ = ["NOBODY", "UNKNOWN", "Holders", "Keepers"]
+__all__ = ["CHUNK", "NOBODY", "UNKNOWN", "Holders", "Keepers", "Opening"]
 
 UNKNOWN: Final = -1
 """Stands for what a holder that has come back was told before."""
+CHUNK: Final = 50
+"""Runs given to one worker at a time, so that several workers, and the functions of one, share a burst."""
 
 Deliver = Callable[[Sequence[HolderMessage | Goodbye]], None]
 Step = tuple[str, int]
 """A step of a run: its id, and which use of that it is."""
+Function = tuple[int, str]
+"""A workspace, and the id of a function in it."""
 
 
 class Keepers(NamedTuple):
@@ -39,6 +44,16 @@ class Keepers(NamedTuple):
 
 
 NOBODY: Final = Keepers(frozenset(), {})
+
+
+class Opening(NamedTuple):
+    """A worker here that has room."""
+
+    lease_id: UUID
+    connection: int
+    """The number of its connection."""
+    room: int
+    """How many runs it takes at once."""
 
 
 class _Held:
@@ -66,12 +81,20 @@ class _Held:
 class _Holder:
     """One lease's holder."""
 
-    __slots__ = ("connection", "deliver", "keeps", "kept", "reserved", "runs", "slots")
+    __slots__ = ("connection", "deliver", "keeps", "kept", "reserved", "runs", "serves", "slots")
 
-    def __init__(self, deliver: Deliver | None, connection: int, slots: Callable[[], int], keeps: int) -> None:
+    def __init__(
+        self,
+        deliver: Deliver | None,
+        connection: int,
+        slots: Callable[[], int],
+        keeps: int,
+        serves: Collection[Function],
+    ) -> None:
         self.deliver = deliver
         self.connection = connection
         self.slots = slots
+        self.serves = serves
         self.reserved = 0
         self.runs: dict[str, _Held] = {}
         self.keeps = min(keeps, limits.KEPT_BODIES)
@@ -99,6 +122,8 @@ class Holders:
 
     def __init__(self) -> None:
         self._holders: dict[UUID, _Holder] = {}
+        self._serving: dict[Function, dict[UUID, None]] = {}
+        """The leases of workers by what they serve."""
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
 
@@ -110,15 +135,26 @@ class Holders:
         slots: Callable[[], int] = int,
         connection: int = 1,
         keeps: int = 0,
+        serves: Collection[Function] = (),
     ) -> None:
         """`deliver` is called with messages for the holder; it must neither block nor raise. None: an invocation, which
         hears in the answers to what it says. `slots` says how many runs a worker takes at once, `connection` counts its
-        connections on this lease, `keeps` how many parked bodies it keeps."""
-        self._holders[lease_id] = _Holder(deliver, connection, slots, keeps)
+        connections on this lease, `keeps` how many parked bodies it keeps, `serves` is whose new runs it takes."""
+        self._drop(lease_id)
+        self._holders[lease_id] = _Holder(deliver, connection, slots, keeps, serves)
+        for function in serves:
+            self._serving.setdefault(function, {})[lease_id] = None
 
     def remove(self, lease_id: UUID) -> None:
-        self._holders.pop(lease_id, None)
+        self._drop(lease_id)
         self.hungry.discard(lease_id)
+
+    def _drop(self, lease_id: UUID) -> None:
+        holder = self._holders.pop(lease_id, None)
+        for function in () if holder is None else holder.serves:
+            del self._serving[function][lease_id]
+            if not self._serving[function]:
+                del self._serving[function]
 
     def __contains__(self, lease_id: UUID) -> bool:
         return lease_id in self._holders
@@ -143,6 +179,18 @@ class Holders:
             for lease_id, holder in self._holders.items()
             if holder.kept and lease_id not in self.hungry and holder.room
         ]
+
+    def openings(self, function: Function) -> list[Opening]:
+        """The workers here that take a new run of the function at once, the least loaded first.
+
+        One that had more due runs than room takes none past those that wait for their turn.
+        """
+        found = [
+            Opening(lease_id, holder.connection, holder.room)
+            for lease_id in self._serving.get(function, ())
+            if lease_id not in self.hungry and (holder := self._holders[lease_id]).room
+        ]
+        return sorted(found, key=lambda opening: -opening.room)
 
     @contextmanager
     def keepers(self, runs: Iterable[Run]) -> Iterator[Keepers]:
@@ -174,12 +222,12 @@ class Holders:
 
     @contextmanager
     def giving(self, lease_ids: Collection[UUID]) -> Iterator[None]:
-        """Around a commit that gives runs to these workers. Where it fails it may have happened all the same, and
-        nobody would tell them of the runs: they connect again, and their welcome gives back what they do not have."""
+        """Around a commit that gives runs to these workers. Where its answer is lost it may have happened, and nobody
+        would tell them of the runs: they connect again, and their welcome gives back what they do not have."""
         try:
             yield
-        except Exception:
-            for lease_id in lease_ids:
+        except Exception as error:
+            for lease_id in () if wrote_nothing(error) else lease_ids:
                 holder = self._holders.get(lease_id)
                 if holder is not None and holder.deliver is not None:
                     holder.deliver([Goodbye()])

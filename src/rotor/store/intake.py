@@ -10,7 +10,8 @@ Which functions an event starts, and under which of its values waits may be stor
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -25,14 +26,17 @@ from rotor import limits
 from rotor.engine.matching import Candidate, Match, parse_match
 from rotor.protocol import json
 from rotor.protocol.json import Raw
+from rotor.protocol.messages import Event
 from rotor.store.changes import Changes
 from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Connection, Database, Record
 from rotor.store.fresh import HELD_FOR, Accepted, Delivery, EffectiveEvent
 from rotor.store.group_commit import GroupCommit, TryAgain
+from rotor.store.holders import Holders
+from rotor.store.starting import GiveBack, Offer, Starting, starting
 from rotor.store.subscriptions import Known, Subscriptions
 
-__all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "insert_events", "insert_runs"]
+__all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "as_seen", "insert_events", "insert_runs"]
 
 
 EVENT_BYTES = 1_000
@@ -76,9 +80,11 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
 class Intake:
     """Accepts events, many requests in one transaction."""
 
-    def __init__(self, database: Database, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: Changes, holders: Holders, give_back: GiveBack) -> None:
         self._database = database
         self._changes = changes
+        self._holders = holders
+        self._give_back = give_back
         self.subscriptions = Subscriptions()
         self.commits: GroupCommit[list[EventRow], None] = GroupCommit("event intake", self._write, _weight)
 
@@ -92,14 +98,20 @@ class Intake:
         return [row.id for row in rows]
 
     async def _write(self, requests: Sequence[list[EventRow]]) -> list[None]:
-        async with self._database.connection() as connection:
-            accepted = await self.accept_in(connection, list(chain.from_iterable(requests)))
+        with self.starting() as starts:
+            async with self._database.connection() as connection:
+                accepted = await self.accept_in(connection, list(chain.from_iterable(requests)), starts)
+            starts.hand_out()
         self._changes.accepted(accepted)
         return [None] * len(requests)
 
-    async def accept_in(self, connection: Connection, events: Sequence[EventRow]) -> Accepted:
+    def starting(self) -> AbstractContextManager[Starting]:
+        """Around a commit with new runs, which workers that are connected here may start at once."""
+        return starting(self._holders, self._changes, self._give_back)
+
+    async def accept_in(self, connection: Connection, events: Sequence[EventRow], starts: Starting) -> Accepted:
         """Write `events`, the runs that they start and the look-out for their waiters, in one transaction or as a part
-        of one: after its commit `Changes.accepted` is to be told. Raises `TryAgain`.
+        of one: after its commit `starts` are to be handed out, and `Changes.accepted` to be told. Raises `TryAgain`.
 
         An event whose id the workspace has already had, in this batch or before, changes nothing.
         """
@@ -111,12 +123,13 @@ class Intake:
         own = self._changes.fresh.has_room
         known = self.subscriptions.known(names)
         if known is not None and not any(known.by_name[name].needs_time for name in names):
-            accepted = await _write(connection, batch, known, own=own)
+            accepted = await _write(connection, batch, known, starts, own=own)
             if accepted is not None:
                 return accepted
         async with connection.raw.transaction():
             known = await self.subscriptions.read(connection, names)
-            accepted = await _write(connection, batch, known, await connection.fetchval("read_clock"), own=own)
+            now = await connection.fetchval("read_clock")
+            accepted = await _write(connection, batch, known, starts, now, own=own)
         if accepted is None:
             raise TryAgain
         return accepted
@@ -147,7 +160,13 @@ class Intake:
 
 
 async def _write(
-    connection: Connection, events: Sequence[EventRow], known: Known, now: datetime | None = None, *, own: bool
+    connection: Connection,
+    events: Sequence[EventRow],
+    known: Known,
+    starts: Starting,
+    now: datetime | None = None,
+    *,
+    own: bool,
 ) -> Accepted | None:
     """One statement; None where what is known is out of date, and nothing was written.
 
@@ -158,6 +177,7 @@ async def _write(
         for place, event in enumerate(events, 1)
         for function_id in _started_by(event, event.ts or now, known.by_name[event.workspace_id, event.name].triggers)
     ]
+    offer = starts.offer([(events[run[4] - 1].workspace_id, run[2]) for run in runs])
     wanted = _wanted(events, known)
     values = [
         (str(event.workspace_id), event.name, match_hash, event.id, place)
@@ -175,6 +195,7 @@ async def _write(
             _batches(events),
             HELD_FOR if own else timedelta(),
             *_columns(sorted({run[1:3] for run in runs}), 2),
+            *offer.columns,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "events_pkey":
@@ -184,7 +205,13 @@ async def _write(
     if row["stale"]:
         return None
     positions = row["positions"]
-    queued = any(positions[run[4] - 1] > 0 for run in runs)
+    started = frozenset(row["started"])
+    for (run_id, _, function_id, _, place), worker in zip(runs, offer.places, strict=True):
+        if run_id in started:
+            event = events[place - 1]
+            seen = as_seen(event, event.ts or row["now"])
+            starts.started(offer.workers[worker - 1], run_id, function_id, seen, event.traceparent)
+    queued = any(positions[run[4] - 1] > 0 and run[0] not in started for run in runs)
     if not own or not row["deliveries"]:
         return Accepted(queued, None, elsewhere=bool(row["deliveries"]))
     effective = [
@@ -202,6 +229,11 @@ async def _write(
         if positions[place - 1] > 0
     ]
     return Accepted(queued, Delivery(row["deliveries"], known.revisions, effective), elsewhere=False)
+
+
+def as_seen(event: EventRow, ts: datetime) -> Event:
+    """An event as its runs see it, and as it would be read back."""
+    return Event(id=event.id, name=event.name, data=Raw(event.data), ts=ts.astimezone(UTC))
 
 
 def _wanted(events: Sequence[EventRow], known: Known) -> list[tuple[int, EventRow, tuple[int, ...]]]:
@@ -289,11 +321,11 @@ def _parsed(expression: str) -> Match:
     return parse_match(expression)
 
 
-async def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
-    """Write new runs, due at once."""
+async def insert_runs(connection: Connection, runs: Sequence[NewRun], offer: Offer | None = None) -> frozenset[str]:
+    """Write new runs, due at once; the ids of those that have started with a worker of `offer`."""
     if not runs:
-        return
-    await connection.execute(
+        return frozenset()
+    rows = await connection.fetch(
         "insert_runs",
         [run.id for run in runs],
         [run.workspace_id for run in runs],
@@ -304,4 +336,6 @@ async def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
         [run.parent[1] if run.parent else None for run in runs],
         [run.parent[2] if run.parent else None for run in runs],
         [run.replay_of for run in runs],
+        *(offer or Offer([], [0] * len(runs))).columns,
     )
+    return frozenset(row["id"] for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rotor import limits
+from rotor.engine.arrivals import HolderLost
 from rotor.store.changes import Changes
 from rotor.store.committer import Committer
 from rotor.store.database import Database
@@ -39,7 +40,11 @@ class Store:
         destinations: Destinations = Destinations(),  # noqa: B008 - frozen
     ) -> Store:
         changes, holders = Changes(), Holders()
-        intake = Intake(database, changes)
+
+        def give_back(lost: HolderLost) -> None:
+            committer.give_back(lost)
+
+        intake = Intake(database, changes, holders, give_back)
         committer = Committer(database, changes, holders, intake)
         logs = RunLogs(database, changes)
         return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations)

@@ -16,7 +16,8 @@ from rotor.protocol import json
 from rotor.store.database import Connection
 from rotor.store.fresh import Accepted
 from rotor.store.group_commit import TryAgain
-from rotor.store.intake import EventRow, Intake, NewRun, insert_events, insert_runs
+from rotor.store.intake import EventRow, Intake, NewRun, as_seen, insert_events, insert_runs
+from rotor.store.starting import Starting
 
 __all__ = ["Written", "write"]
 
@@ -46,20 +47,22 @@ async def write(
     signals_known: frozenset[tuple[int, str]],
     settled: AbstractSet[UUID],
     intake: Intake,
+    *,
+    starts: Starting,
 ) -> Written:
     """Write `outcome`; `signals_known` are the signal rows that were there under lock when it was decided, `settled`
-    the runs that leave nothing open as they end."""
+    the runs that leave nothing open as they end. After the commit `starts` are to be handed out."""
     written = Written()
     if outcome.steps or outcome.effects or outcome.changed:
         await _put_batch(connection, outcome, written)
     if outcome.effects:
         await _write_signals(connection, outcome, signals_known)
-        await _start_children(connection, _of(outcome, StartChild), written)
+        await _start_children(connection, _of(outcome, StartChild), written, starts)
         emitted = [
             EventRow(e.workspace_id, e.event_id, e.name, e.data, e.ts, e.traceparent) for e in _of(outcome, Emit)
         ]
         if emitted:
-            written.accepted = await intake.accept_in(connection, emitted)
+            written.accepted = await intake.accept_in(connection, emitted, starts)
     unsettled = [run_id for run_id in outcome.changed if outcome.runs[run_id].ended and run_id not in settled]
     if unsettled:
         await connection.execute("close_steps", unsettled, limits.SIGNAL_KEPT)
@@ -222,26 +225,31 @@ async def _update_signals(connection: Connection, puts: Sequence[PutSignal]) -> 
     )
 
 
-async def _start_children(connection: Connection, children: Sequence[StartChild], written: Written) -> None:
+async def _start_children(
+    connection: Connection, children: Sequence[StartChild], written: Written, starts: Starting
+) -> None:
     if not children:
         return
     events = [
         EventRow(child.workspace_id, str(child.run_id), "rotor/invoke", child.data, traceparent=child.traceparent)
         for child in children
     ]
-    await insert_events(connection, events)
-    await insert_runs(
-        connection,
-        [
-            NewRun(
-                child.workspace_id,
-                child.function_id,
-                str(child.run_id),
-                id=child.run_id,
-                depth=child.depth,
-                parent=(child.parent.run_id, child.parent.id, child.parent.index),
-            )
-            for child in children
-        ],
-    )
-    written.queued = True
+    at = {row["id"]: row["ts"] for row in await insert_events(connection, events)}
+    runs = [
+        NewRun(
+            child.workspace_id,
+            child.function_id,
+            str(child.run_id),
+            id=child.run_id,
+            depth=child.depth,
+            parent=(child.parent.run_id, child.parent.id, child.parent.index),
+        )
+        for child in children
+    ]
+    offer = starts.offer([(run.workspace_id, run.function_id) for run in runs])
+    started = await insert_runs(connection, runs, offer)
+    for event, run, worker in zip(events, runs, offer.places, strict=True):
+        if event.id in started:
+            seen = as_seen(event, at[event.id])
+            starts.started(offer.workers[worker - 1], event.id, run.function_id, seen, event.traceparent)
+    written.queued = written.queued or len(started) < len(runs)
