@@ -29,7 +29,7 @@ def drawn(changes: Mapping[S, Mapping[S, str]], begins: Sequence[S], ends: Set[S
     return "\n".join(lines)
 
 
-RUNS = drawn(RUN_CHANGES, ("queued",), RUN_ENDED)
+RUNS = drawn(RUN_CHANGES, ("queued", "running"), RUN_ENDED)
 STEPS = drawn(STEP_CHANGES, STEPS_BEGIN, STEP_ENDED)
 ALL = (RUNS, STEPS)
 
