@@ -204,8 +204,7 @@ async def _write(
     assert row is not None
     if row["stale"]:
         return None
-    positions = row["positions"]
-    started = frozenset(row["started"])
+    positions, started = row["positions"], frozenset(row["started"])
     for (run_id, _, function_id, _, place), worker in zip(runs, offer.places, strict=True):
         if run_id in started:
             event = events[place - 1]
@@ -214,21 +213,28 @@ async def _write(
     queued = any(positions[run[4] - 1] > 0 and run[0] not in started for run in runs)
     if not own or not row["deliveries"]:
         return Accepted(queued, None, elsewhere=bool(row["deliveries"]))
-    effective = [
+    effective = _effective(wanted, positions, row["now"])
+    return Accepted(queued, Delivery(row["deliveries"], known.revisions, effective), elsewhere=False)
+
+
+def _effective(
+    wanted: Sequence[tuple[int, EventRow, tuple[int, ...]]], positions: Sequence[int], now: datetime
+) -> list[EffectiveEvent]:
+    """Those of `wanted` that have just taken effect."""
+    return [
         EffectiveEvent(
             event.workspace_id,
             event.id,
             event.name,
             event.data,
-            event.ts or row["now"],
-            row["now"],
+            event.ts or now,
+            now,
             positions[place - 1],
             hashes,
         )
         for place, event, hashes in wanted
         if positions[place - 1] > 0
     ]
-    return Accepted(queued, Delivery(row["deliveries"], known.revisions, effective), elsewhere=False)
 
 
 def as_seen(event: EventRow, ts: datetime) -> Event:
