@@ -59,14 +59,10 @@ def next_fire(cron: str, timezone: str | None, after: datetime) -> datetime:
     '2026-07-06T07:00:00+00:00'
     """
     fields, zone = _fields(cron), _zone(timezone)
-    # Around a repeated hour the calendar's next date may be one that has passed: its first occurrence.
-    fires = (date.astimezone(UTC) for date in _dates(fields, after.astimezone(zone)))
-    fire = next((fire for fire in fires if fire > after), None)
+    counts_real_time = any(field.startswith("*") for field in fields[:2])
+    fire = (_next_in_real_time if counts_real_time else _next_local_time)(fields, zone, after)
     if fire is None:
         raise ConfigError(f'cron "{cron}" never fires: its dates or times do not exist')
-    counts_real_time = any(field.startswith("*") for field in fields[:2])
-    if counts_real_time and _offset(zone, after - CHANGE_MAX) != _offset(zone, fire):
-        return _next_in_real_time(fields, zone, after, fire)
     return fire
 
 
@@ -75,24 +71,58 @@ def check_cron(cron: str, timezone: str | None) -> None:
     next_fire(cron, timezone, EPOCH)
 
 
-def _next_in_real_time(fields: Sequence[str], zone: tzinfo, after: datetime, fire: datetime) -> datetime:
-    """The first of the calendar's dates after `after`, in each of its occurrences; `fire` is one.
+def _next_local_time(fields: Sequence[str], zone: tzinfo, after: datetime) -> datetime | None:
+    """The first of the calendar's dates after `after`, each once; None: there is none."""
+    # Around a repeated hour the calendar's next date may be one that has passed: its first occurrence.
+    fires = (date.astimezone(UTC) for date in CronSim(" ".join(fields), after.astimezone(zone)))
+    return next((fire for fire in fires if fire > after), None)
 
-    Near a change of the clock it is looked for anew: cronsim goes on by whole hours, and so jumps over dates where a
-    clock goes back by half of one.
+
+def _next_in_real_time(fields: Sequence[str], zone: tzinfo, after: datetime) -> datetime | None:
+    """The first of the calendar's dates after `after`, in each of its occurrences; None: there is none.
+
+    Its dates are those of a clock that is never changed: cronsim goes on by whole hours, and so would pass over dates
+    where a clock is changed by half of one. Which of them there are, and when, is looked at where a change is near.
     """
-    begin, end = (instant.astimezone(zone).replace(tzinfo=UTC) for instant in (after, fire))
+    begin = _shown(after, zone)
+    date = next(_dates(fields, begin), None)
+    if date is None:
+        return None
+    if not _is_changed_near(zone, after) and _is_plain(date, zone):
+        return date.replace(tzinfo=zone).astimezone(UTC)
+    fire = None
     for date in _dates(fields, begin - CHANGE_MAX):
-        if date > end + CHANGE_MAX:
+        if fire is not None and date > _shown(fire, zone) + CHANGE_MAX:
             break
-        occurrences = {date.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-        real = (one for one in occurrences if one.astimezone(zone).replace(tzinfo=UTC) == date and one > after)
-        fire = min([fire, *real])
+        fire = min((each for each in (fire, *_occurrences(date, zone)) if each and each > after), default=None)
     return fire
 
 
-def _offset(zone: tzinfo, instant: datetime) -> timedelta | None:
-    return instant.astimezone(zone).utcoffset()
+def _dates(fields: Sequence[str], after: datetime) -> CronSim:
+    """The dates of the calendar, as a clock shows them that is never changed. They stand as if they were UTC."""
+    return CronSim(" ".join(fields), after)
+
+
+def _shown(instant: datetime, zone: tzinfo) -> datetime:
+    """What the zone's clock shows, as if it were UTC."""
+    return instant.astimezone(zone).replace(tzinfo=UTC)
+
+
+def _occurrences(date: datetime, zone: tzinfo) -> set[datetime]:
+    """When the zone's clock shows `date`: once, twice, or never."""
+    both = {date.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return {one for one in both if _shown(one, zone) == date}
+
+
+def _is_plain(date: datetime, zone: tzinfo) -> bool:
+    """Whether the zone's clock shows it once, and is not changed near that."""
+    occurrences = _occurrences(date, zone)
+    return len(occurrences) == 1 and not _is_changed_near(zone, *occurrences)
+
+
+def _is_changed_near(zone: tzinfo, instant: datetime) -> bool:
+    before, later = (instant + by for by in (-CHANGE_MAX, CHANGE_MAX))
+    return before.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset()
 
 
 def _fields(cron: str) -> list[str]:
@@ -124,10 +154,6 @@ def _fault(fields: Sequence[str], error: CronSimError) -> str:
         else:
             return f"it never fires, since no month {fields[3]} has a day {fields[2]}"
     return f"the {name} cannot be {fields[place]!r}: it is {range_}, a list such as 1,2, a range such as 1-5, or *"
-
-
-def _dates(fields: Sequence[str], after: datetime) -> CronSim:
-    return CronSim(" ".join(fields), after)
 
 
 def _zone(timezone: str | None) -> tzinfo:
