@@ -14,7 +14,7 @@ from rotor import Context, create_function, limits
 from rotor.protocol.invocations import Invocation
 from rotor.protocol.messages import HolderSays, RunCompleted, RunReleased, StepDone
 from rotor.sdk.serve.gathering import REQUESTS_AT_ONCE
-from rotor.sdk.serve.invocation import Invoker
+from rotor.sdk.serve.invocation import HeldRun, Invoker
 from tests.sdk.servers import serving
 from tests.sdk.serving import KEY, CheckpointServer, invocation
 
@@ -93,6 +93,20 @@ async def test_one_that_is_refused_spoils_no_others(server: CheckpointServer, ap
     await app.begin(9)
     ended = [type(message) for message in await app.ended()]
     assert ended == [RunReleased if number == 5 else RunCompleted for number in range(9)]
+
+
+async def test_one_that_cannot_be_posted_holds_up_no_others(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = HeldRun.said
+
+    def say(run: HeldRun, frame: bytes) -> bytes:
+        if run.token == "r1":
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        return said(run, frame)
+
+    monkeypatch.setattr(HeldRun, "said", say)
+    await app.begin(3)
+    ended = await asyncio.gather(*app.runs, return_exceptions=True)
+    assert [isinstance(each, UnicodeEncodeError) for each in ended] == [False, True, False]
 
 
 async def test_a_request_stays_within_its_limits(

@@ -122,7 +122,11 @@ class _Way:
         posted, self._left_over = self._left_over, None
         while posted is None and self._ready:
             holder = self._ready.popleft()
-            taken = holder.take()
+            try:
+                taken = holder.take()
+            except Exception as error:  # it must not hold up the others
+                holder.failed(error)
+                continue
             posted = None if taken is None else (holder, taken)
         return posted
 
