@@ -11,11 +11,16 @@ from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rotor.dev.postgres import Postgres
 from rotor.store.database import Database
 from rotor.store.migrate import migrate
 from tests import campaign
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 numbers = count(1)
 spare: list[str] = []

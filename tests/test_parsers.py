@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -57,7 +57,7 @@ from rotor.store.runs import RunPlace
 from rotor.store.vault import Vault
 
 EXAMPLES = 100
-fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(max_examples=EXAMPLES)
 
 TEXTS = st.one_of(
     st.text(st.characters(codec=None), max_size=60),

@@ -104,7 +104,7 @@ def end_of_gap(date: datetime, local: ZoneInfo) -> datetime:
             return found
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=250, derandomize=True)
 @given(st.one_of(SCHEDULES, NEAR_THE_CHANGE), STARTS)
 def test_any_schedule_fires_when_croniters_calendar_and_our_rules_say(cron: str, start: tuple[str, datetime]) -> None:
     zone, after = start
@@ -117,7 +117,7 @@ def test_any_schedule_fires_when_croniters_calendar_and_our_rules_say(cron: str,
     assert list(islice(ours(cron, zone, after), COUNT)) == expected
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=120, derandomize=True)
 @given(NEAR_THE_CHANGE, STARTS)
 def test_croniter_in_the_zone_itself_differs_over_changes_of_the_clock_alone(
     cron: str, start: tuple[str, datetime]

@@ -186,7 +186,7 @@ def decide_one(world: World, arrival: Arrival) -> Outcome:
     return decide_batch(world.runs, world.known, [arrival], lambda: 0.5)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(worlds(), st.lists(arrivals(), min_size=6, max_size=14))
 def test_whatever_happens_to_whatever_runs_no_decision_leaves_the_tables(
     world: World, happening: list[Arrival]

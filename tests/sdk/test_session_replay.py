@@ -138,7 +138,7 @@ async def only_the_first(ctx: Context[Any], branches: list[Coroutine[Any, Any, i
         seen.append(f"won {won}")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.lists(st.integers(min_value=0, max_value=3), min_size=2, max_size=5),
     wait_for_them=st.sampled_from([in_a_group, as_completed, as_they_are_done, only_the_first]),

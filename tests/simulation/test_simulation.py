@@ -120,7 +120,6 @@ TestDeployment = Deployment.TestCase
 TestDeployment.settings = settings(
     max_examples=25,
     stateful_step_count=60,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=set(Phase) - {Phase.explain},  # which takes minutes, and tells less than what happened
 )
