@@ -262,12 +262,11 @@ async def test_no_worker_gets_more_runs_than_it_has_slots_nor_a_whole_burst(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(starting, "CHUNK", 3)
-    few = await open_to(store, slots=2)
-    many = await Holder.connect(store, "f", slots=100)
-    await burst(store, 10)
+    workers = [await open_to(store, slots=2), *[await Holder.connect(store, "f", slots=slots) for slots in (4, 20)]]
+    await burst(store, 20)
 
-    assert [len(holder.started()) for holder in (many, few)] == [3, 2]
-    assert Counter(await statuses(store)) == {"running": 5, "queued": 5}
+    assert [len(holder.started()) for holder in workers] == [2, 3, 10]
+    assert Counter(await statuses(store)) == {"running": 15, "queued": 5}
     assert store.changes.queued.is_set()
 
 

@@ -108,10 +108,10 @@ class Starting:
 
 
 def _next(turn: deque[Opening], given: Counter[UUID]) -> Opening | None:
-    """Whose turn it is, of those that have room left."""
+    """Whose turn it is, of those that have room left: half of theirs, or what is beyond a chunk, is left to others."""
     while turn:
         worker = turn[0]
-        if given[worker.lease_id] < min(worker.room, CHUNK):
+        if given[worker.lease_id] < min(worker.room, max(worker.room // 2, CHUNK)):
             given[worker.lease_id] += 1
             turn.rotate(-1)
             return worker
