@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from itertools import pairwise, starmap
 from math import isfinite
-from types import CodeType, FrameType, GeneratorType, MethodType
+from types import CodeType, CoroutineType, FrameType, GeneratorType, MethodType
 from typing import Any
 
 from rotor.sdk.branches import Branches, Task, blocked_on
@@ -39,6 +39,7 @@ _EXITS = ("__aexit__", "__exit__")
 _APART = sys.version_info >= (3, 14)
 """Whether an exit and its context manager stand side by side on a frame's stack, rather than bound to each other."""
 _PRIMITIVES = frozenset({locks.__name__, queues.__name__})
+_SDK = __file__.removesuffix("parking.py")
 
 
 def blocked(branches: Branches, loose: Iterable[Task]) -> bool:
@@ -47,8 +48,13 @@ def blocked(branches: Branches, loose: Iterable[Task]) -> bool:
 
 
 def timed(task: Task) -> bool:
-    """Whether a timeout will wake `task` from what it waits for."""
-    return any(map(_has_timeout, _chain(task)))
+    """Whether a timeout will wake `task` from its durable wait."""
+    return any(_has_timeout(awaitable) for awaitable in _chain(task) if not _is_of_a_step(awaitable))
+
+
+def _is_of_a_step(awaitable: Any) -> bool:
+    """Whether this is the way from a body to its durable wait, and no code of an author: nearly all of most chains."""
+    return type(awaitable) is CoroutineType and awaitable.cr_code.co_filename.startswith(_SDK)
 
 
 def _waits_inside(branches: Branches, task: Task) -> bool:
@@ -174,6 +180,8 @@ def _chain(task: Task) -> Iterator[Any]:
 
 
 def _next(awaitable: Any) -> Any:
+    if type(awaitable) is CoroutineType:
+        return awaitable.cr_await
     for attribute in ("cr_await", "ag_await", "gi_yieldfrom"):
         if hasattr(awaitable, attribute):
             return getattr(awaitable, attribute)
@@ -208,7 +216,7 @@ def _has_timeout(awaitable: Any) -> bool:
 
 def _is_timeout(held: Any) -> bool:
     """Whether `held`, found on a frame's stack, is the bound exit of an entered context manager with a deadline."""
-    return isinstance(held, MethodType) and held.__name__ in _EXITS and _has_deadline(held.__self__)
+    return type(held) is MethodType and held.__name__ in _EXITS and _has_deadline(held.__self__)
 
 
 def _is_timeout_apart(held: Any, manager: Any) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from typing import Final
 
-from rotor.sdk.branches import Branches
+from rotor.sdk.branches import Branches, Task
 
 __all__ = ["unwind"]
 
 ROUNDS: Final = 10
 ROUND_SECONDS: Final = 1.0
 """How long a task may take to clean up before it is cancelled again."""
+TURNS: Final = 3
+"""Of the event loop, for those who need no more: to wait for an end costs more than the end of a body."""
 
 _logger = logging.getLogger("rotor.worker")
 
@@ -22,16 +25,16 @@ async def unwind(branches: Branches, run_id: str) -> None:
     is recorded."""
     this = asyncio.current_task()
     for _ in range(ROUNDS):
-        tasks = branches.live - {this}
+        tasks = _alive(branches, this)
         if not tasks:
             return
         for task in tasks:
             task.cancel()
-        done, _ = await asyncio.wait(tasks, timeout=ROUND_SECONDS)
-        for task in done:
-            if not task.cancelled():
+        await _ended(tasks)
+        for task in tasks:
+            if task.done() and not task.cancelled():
                 task.exception()  # what a body raises while it is unwound concerns nobody
-    left = branches.live - {this}
+    left = _alive(branches, this)
     for task in left:
         asyncio._unregister_task(task)  # else the end of the event loop would wait for it
     if left:
@@ -42,3 +45,17 @@ async def unwind(branches: Branches, run_id: str) -> None:
             len(left),
             extra={"run_id": run_id},
         )
+
+
+def _alive(branches: Branches, this: Task | None) -> set[Task]:
+    """The branches that have not ended, but for `this`."""
+    return {task for task in branches.live if task is not this and not task.done()}
+
+
+async def _ended(tasks: Collection[Task]) -> None:
+    """Return when all of them have, or the round is over."""
+    for _ in range(TURNS):  # nearly all that is unwound has nothing to clean up
+        await asyncio.sleep(0)
+        if all(task.done() for task in tasks):
+            return
+    await asyncio.wait(tasks, timeout=ROUND_SECONDS)
