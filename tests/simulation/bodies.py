@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Literal, TypeAlias
 
-from rotor.protocol import json
+import msgspec
+
 from rotor.protocol.json import NULL, Raw
 from rotor.protocol.messages import (
     CancelRun,
@@ -49,14 +50,14 @@ class BoomError(Exception):
 
 
 def encode(value: Any) -> Raw:
-    return Raw(json.encode(value))
+    return Raw(msgspec.json.encode(value))
 
 
 def outcome(memo: Memo) -> list[Any]:
     """What a step gives its caller, as data."""
     match memo.status:
         case "completed":
-            output = json.decode(memo.output)
+            output = msgspec.json.decode(memo.output)
             return ["ok", output["id"] if memo.op == "wait_for_event" else output]
         case "timed_out":
             return ["timed out"]
@@ -106,7 +107,7 @@ class Task:
 def _body(body: Body, attempt: int) -> Generator[Any, Any, list[Any]]:
     results = []
     for op in body:
-        if isinstance(op, Fail):
+        if type(op) is Fail:
             if attempt < op.times:
                 raise BoomError
         else:
@@ -211,7 +212,7 @@ class ModelSession:
             except BoomError:
                 self._raised = True
                 return
-            if isinstance(op, All | First):
+            if type(op) is All or type(op) is First:
                 task.fork = op
                 task.children = [Task(_body(branch, 0)) for branch in op.branches]
                 self._forks.append(task)
@@ -251,14 +252,14 @@ class ModelSession:
         """Start a step that is new, or the next try of one."""
         if self.cancelling or self.final is not None:
             return
-        if isinstance(call.op, RunStep):
+        if type(call.op) is RunStep:
             again = memo is not None and memo.status == "running"
             call.attempts = (memo.attempts if memo is not None else 0) + (not again)
             if call.op.id == ONCE:
                 self._try_once(call, again=again)
             else:
                 self._try(call)
-        elif isinstance(call.op, Send):
+        elif type(call.op) is Send:
             call.stage = "sent"
             self.busy += 1
             name = f"{self.run_id}:{call.op.id}:{call.index}"
@@ -302,7 +303,8 @@ class ModelSession:
         What comes in one frame is received before.
         """
         while self.state != "ended" and self.final is None:
-            self._join()
+            if self._forks:
+                self._join()
             if self._raised:
                 self._leave()
                 self._finally(RunFailed, error=BOOM, retries=self._function.retries, attempt=self._attempt)
@@ -331,18 +333,18 @@ class ModelSession:
 
     @property
     def _waits(self) -> bool:
-        return any(call.stage == "waiting" for call in self.pending.values())
+        return "waiting" in [call.stage for call in self.pending.values()]
 
     @property
     def _lost(self) -> list[Call]:
         """What was given up before, where nothing else is waited for."""
-        if not all(call.stage == "lost" for call in self.pending.values()):
+        if {call.stage for call in self.pending.values()} != {"lost"}:
             return []
         return [self.pending[key] for key in sorted(self.pending)]
 
     def _join(self) -> None:
         """Forks whose branches are through go on."""
-        joined = bool(self._forks)
+        joined = True
         while joined:
             joined = False
             for task in list(self._forks):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from uuid_utils import UUID
 
 from rotor.engine.arrivals import Arrival, Cancelled, FromHolder, HolderLost
 from rotor.engine.batch import Outcome
-from rotor.engine.effects import Emit, PutWait, StartChild
+from rotor.engine.effects import Emit, PutStep, PutWait, StartChild
 from rotor.engine.matching import Candidate
 from rotor.engine.run import Run, StepKey
 from rotor.engine.states import RUN_CHANGES, STEP_CHANGES, STEP_ENDED
@@ -34,6 +34,7 @@ __all__ = ["Oracle", "Replay", "ViolationError"]
 
 Replay: TypeAlias = Callable[[StartRun, int], list[RunMessage]]
 """What a body of this version of the code says that goes through a whole record."""
+NO_WAITS: Final[dict[StepKey, WaitRow]] = {}
 
 
 class ViolationError(AssertionError):
@@ -45,16 +46,12 @@ def require(holds: object, what: str, *about: object) -> None:
         raise ViolationError(f"{what}: {', '.join(map(str, about))}")
 
 
-class Before:
+class Before(NamedTuple):
     """What stood before a commit."""
 
-    __slots__ = ("runs", "waits")
-
-    def __init__(self, records: Records, runs: dict[UUID, Run]) -> None:
-        self.runs = runs.copy()
-        self.waits: dict[StepKey, WaitRow] = {
-            key: wait for run_id in runs for key, wait in records.waits.get(run_id, {}).items()
-        }
+    runs: dict[UUID, Run]
+    waits: dict[StepKey, WaitRow]
+    """Of the steps that it writes."""
 
 
 class Oracle:
@@ -70,7 +67,7 @@ class Oracle:
         """Sessions (by id) that a fault ended; they are kept alive by their executions."""
         self._stopped: set[tuple[UUID, UUID]] = set()
         """(lease, run) of holders that were told to stop."""
-        self._emitted: Counter[str] = Counter()
+        self._emitted: set[str] = set()
         self._children: dict[StepKey, UUID] = {}
         self._completions: dict[bytes, str] = {}
         self._delivered: set[bytes] = set()
@@ -90,9 +87,9 @@ class Oracle:
         self._stopped.discard((row.run.lease_id, row.run.id))  # type: ignore[arg-type]
 
     def heard(self, worker: Any, message: HolderMessage) -> None:
-        if isinstance(message, CancelRun):
+        if type(message) is CancelRun:
             self._stopped.add((worker.lease_id, UUID(message.run_id)))
-        elif isinstance(message, StartRun | ResumeRun):
+        elif type(message) is StartRun or type(message) is ResumeRun:
             self._stopped.discard((worker.lease_id, UUID(message.run_id)))
 
     def gone(self, worker: Any) -> None:
@@ -125,37 +122,39 @@ class Oracle:
 
     # --- commits
 
-    def before(self, runs: dict[UUID, Run]) -> Before:
-        return Before(self._records, runs)
-
-    def decided(self, arrivals: Sequence[Arrival], outcome: Outcome, before: Before) -> None:
-        """Check a decision against what stood before it."""
+    def decided(self, arrivals: Sequence[Arrival], outcome: Outcome, runs: dict[UUID, Run]) -> Before:
+        """Check a decision against the `runs` as they are before it, and return what else is."""
         for arrival, acted in zip(arrivals, outcome.acted, strict=True):
-            if acted and isinstance(arrival, Cancelled):
+            if type(arrival) is FromHolder:
+                if acted and arrival.connection is not None:
+                    self._check_speaker(arrival, outcome.runs.get(arrival.run_id))
+            elif acted and type(arrival) is Cancelled:
                 self._cancelled.add(arrival.run_id)
-            if acted and isinstance(arrival, FromHolder):
-                self._check_speaker(arrival, outcome.runs.get(arrival.run_id))
         for run_id in outcome.changed:
-            self._check_change(before.runs[run_id], outcome.runs[run_id], arrivals)
-        for put in outcome.steps.values():
-            self._check_put(before, put)
+            self._check_change(runs[run_id], outcome.runs[run_id], arrivals)
+        waits: dict[StepKey, WaitRow] = {}
+        for key, put in outcome.steps.items():
+            self._check_put(runs[key.run_id], put)
+            wait = self._records.waits.get(key.run_id, NO_WAITS).get(key)
+            if wait is not None:
+                waits[key] = wait
         for effect in outcome.effects:
-            match effect:
-                case PutWait(key=key):
-                    require(not before.runs[key.run_id].cancelling, "a cancelled run begins a wait", key)
-                    self._check_backoff(before, outcome, effect)
-                case Emit(event_id=event_id):
-                    self._emitted[event_id] += 1
-                    require(self._emitted[event_id] == 1, "an event is sent twice", event_id)
-                case StartChild(parent=key):
-                    require(not before.runs[key.run_id].cancelling, "a cancelled run starts a child", key)
-                    require(key not in self._children, "a step starts a second child", key)
-                    self._children[key] = effect.run_id
-                case _:
-                    pass
+            kind = type(effect)
+            if kind is PutWait:
+                require(not runs[effect.key.run_id].cancelling, "a cancelled run begins a wait", effect.key)
+                self._check_backoff(outcome, effect)
+            elif kind is StartChild:
+                key = effect.parent
+                require(not runs[key.run_id].cancelling, "a cancelled run starts a child", key)
+                require(key not in self._children, "a step starts a second child", key)
+                self._children[key] = effect.run_id
+            elif kind is Emit:
+                require(effect.event_id not in self._emitted, "an event is sent twice", effect.event_id)
+                self._emitted.add(effect.event_id)
+        return Before(runs, waits)
 
     def _check_speaker(self, arrival: FromHolder, run: Run | None) -> None:
-        if run is not None and run.lease_id == arrival.lease_id and arrival.connection is not None:
+        if run is not None and run.lease_id == arrival.lease_id:
             speaks = arrival.connection == self._records.connections[arrival.lease_id]
             require(speaks, "a holder that has come back writes by an earlier connection", run.id)
 
@@ -181,33 +180,36 @@ class Oracle:
             lost = [a for a in arrivals if isinstance(a, HolderLost) and a.run_id == run.id]
             require(lost, "a loss is counted of a holder that was not lost", run.id)
 
-    def _check_put(self, before: Before, put: Any) -> None:
-        run = before.runs[put.key.run_id]
-        if put.op == "run" and put.status == "completed":
+    def _check_put(self, run: Run, put: PutStep) -> None:
+        if put.op != "run":
+            return
+        if put.status == "completed":
+            assert put.output is not None
             execution = self._executions.get(json.decode(Raw(put.output))["by"])
             require(execution is not None and execution.key == put.key, "a result that no body returned", put.key)
             assert execution is not None
             row = self._records.steps[run.id].get(put.key)
             if row is None or not row.ended:
                 require(execution.lease_id == run.lease_id, "who lost its lease writes a result", put.key)
-        elif put.op == "run" and put.status == "running":
+        elif put.status == "running":
             require(run.lease_id is not None, "a step of a run begins that nobody holds", put.key)
 
-    def _check_backoff(self, before: Before, outcome: Outcome, wait: PutWait) -> None:
+    def _check_backoff(self, outcome: Outcome, wait: PutWait) -> None:
         put = outcome.steps.get(wait.key)
         if put is not None and put.op == "run" and put.status == "retrying":
             least = 0.8 * 2 ** max(put.attempts - 1, 0)
             require((wait.seconds or 0) >= least, "a step is tried again too early", wait.key, wait.seconds)
 
-    def written(self, outcome: Outcome, before: Before) -> None:
+    def written(self, before: Before) -> None:
         """Check what was written."""
         records = self._records
         for run_id in before.runs:
             self._check_reason(records.runs[run_id])
         for key, was in records.written.items():
             row = records.steps[key.run_id][key]
-            still_waits = row.ended and key in records.waits.get(key.run_id, ())
-            require(not still_waits, "a step that has ended still waits", key, row.status)
+            if row.status in STEP_ENDED:
+                still_waits = key in records.waits.get(key.run_id, NO_WAITS)
+                require(not still_waits, "a step that has ended still waits", key, row.status)
             if was is None:
                 self._check_settled(key, row, before, None)
             elif was != row.fixed:
@@ -217,7 +219,7 @@ class Oracle:
 
     def _check_reason(self, row: RunRow) -> None:
         """An open run has exactly one reason to move."""
-        run, waits = row.run, self._records.waits.get(row.run.id, {})
+        run, waits = row.run, self._records.waits.get(row.run.id, NO_WAITS)
         match run.status:
             case "queued":
                 right = row.due is not None and run.lease_id is None
@@ -276,7 +278,7 @@ class Oracle:
             if row.op == "wait_for_event" and row.event_id is not None and other != key
         }
         for event in records.events.values():
-            if event.name == name and event.ts >= wait.since and event.id not in taken:  # noqa: SIM102
+            if event.name == name and event.id not in taken and event.ts >= wait.since:  # noqa: SIM102
                 if wait.match.accepts(Candidate(event.view())):
                     return event
         return None
@@ -420,6 +422,7 @@ def _name(error: bytes | None) -> str | None:
     return None if error is None else str(json.decode(Raw(error))["name"])
 
 
+@cache
 def _reachable(was: RunStatus, now: RunStatus) -> bool:
     """Whether a run may come from one status to another in one commit, in one or more changes."""
     reached, found = {was}, {was}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -15,15 +15,14 @@ from uuid_utils import UUID
 from rotor import limits
 from rotor.engine import batch
 from rotor.engine.arrivals import (
+    SETTLEMENTS,
     Arrival,
     Cancelled,
-    ChildEnded,
     DeadlineReached,
     EventArrived,
     FromHolder,
     HolderLost,
     SignalArrived,
-    run_of,
 )
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import (
@@ -55,7 +54,6 @@ from rotor.protocol.messages import (
     StepFailed,
     StepOp,
     StepParked,
-    StepStarted,
     StepStatus,
     StepWithdrawn,
 )
@@ -64,7 +62,10 @@ from tests.simulation.programs import FUNCTIONS
 __all__ = ["BEGINNING", "EventRow", "Records", "RunRow", "SignalRow", "StepRow", "WaitRow", "Written"]
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-ENDING = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)
+ENDING = frozenset((RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased))
+LOSING = frozenset((HolderLost, Cancelled))
+SIGNALS = (PutSignal, ReleaseSignal)
+READING = (StepFailed, StepParked, StepWithdrawn)
 FUNCTIONS_KNOWN = frozenset((1, name) for name in FUNCTIONS)
 SIGNAL_KEPT = limits.SIGNAL_KEPT.total_seconds()
 
@@ -272,26 +273,35 @@ class Records:
         """The runs that arrivals are about, and the parents of those that may end."""
         runs: dict[UUID, Run] = {}
         for arrival in arrivals:
-            row = self.runs.get(run_of(arrival))
-            if row is not None:
-                runs[row.run.id] = self._locked(row)
-                if row.run.parent is not None and _may_end(arrival):
-                    runs[row.run.parent.run_id] = self._locked(self.runs[row.run.parent.run_id])
+            run_id = arrival.run_id
+            row = self.runs.get(run_id)
+            if row is None:
+                continue
+            if run_id not in runs:
+                runs[run_id] = self._locked(row)
+            if row.run.parent is not None and _may_end(arrival):
+                parent_id = row.run.parent.run_id
+                if parent_id not in runs:
+                    runs[parent_id] = self._locked(self.runs[parent_id])
         return runs
 
     def decide(
         self, runs: dict[UUID, Run], arrivals: Sequence[Arrival], resumable: frozenset[UUID], room: Counter[UUID]
     ) -> Outcome:
         """Read and decide."""
-        known = msgspec.structs.replace(self._known(runs, arrivals), resumable=resumable, room=room)
+        known = self._known(runs, arrivals, resumable, room)
         return batch.decide_batch(runs, known, arrivals, self.random.random)
 
     def _locked(self, row: RunRow) -> Run:
         connection = None if row.run.lease_id is None else self.connections.get(row.run.lease_id)
+        if connection is None and row.kept_by is None:
+            return row.run
         keeper = None if row.kept_by is None else self.connections.get(row.kept_by)
         return msgspec.structs.replace(row.run, connection=connection, kept_by=row.kept_by, keeper=keeper)
 
-    def _known(self, runs: dict[UUID, Run], arrivals: Sequence[Arrival]) -> Known:
+    def _known(
+        self, runs: dict[UUID, Run], arrivals: Sequence[Arrival], resumable: frozenset[UUID], room: Counter[UUID]
+    ) -> Known:
         steps: dict[StepKey, Step] = {}
         waits: dict[StepKey, Wait] = {}
         signals: dict[tuple[int, str], Signal] = {}
@@ -305,17 +315,16 @@ class Records:
                     wait = self.waits.get(key.run_id, {}).get(key)
                     if wait is not None:
                         waits[key] = Wait(wait.topic, wait.deadline is not None and wait.deadline <= self.now)
-            if isinstance(arrival, EventArrived):
+            if type(arrival) is EventArrived:
                 rows = self.steps[arrival.key.run_id].values()
                 if any(row.event_id == arrival.event_id and row.op == "wait_for_event" for row in rows):
                     taken.add((arrival.key.run_id, arrival.event_id))
-            elif isinstance(arrival, FromHolder) and isinstance(arrival.message, RunParked):
+            elif type(arrival) is FromHolder and type(arrival.message) is RunParked:
                 parked[arrival.run_id] = len(self.waits.get(arrival.run_id, ()))
-        for arrival in arrivals:
             signal_id = _signal(arrival, waits)
             if signal_id is not None and (row := self.signals.get(signal_id)) is not None:
                 signals[1, signal_id] = Signal(row.waiter, row.data, row.delivered, self._expired(row))
-        return Known(steps, waits, signals, FUNCTIONS_KNOWN, taken, parked)
+        return Known(steps, waits, signals, FUNCTIONS_KNOWN, taken, parked, resumable=resumable, room=room)
 
     def write(self, outcome: Outcome) -> int:
         """Write what was decided; return the number of the commit that settled steps."""
@@ -330,9 +339,9 @@ class Records:
             self._write_waits(outcome)
             self._write_signals(outcome)
             for effect in outcome.effects:
-                if isinstance(effect, StartChild):
+                if type(effect) is StartChild:
                     self.start(effect.function_id, effect.run_id, effect.parent, effect.depth)
-                elif isinstance(effect, Emit):
+                elif type(effect) is Emit:
                     self.accept(effect.event_id, effect.name, effect.data)
         if outcome.changed:
             self.group += 1
@@ -367,9 +376,9 @@ class Records:
     def _write_waits(self, outcome: Outcome) -> None:
         parked: dict[StepKey, PutWait] = {}
         for effect in outcome.effects:
-            if isinstance(effect, PutWait):
+            if type(effect) is PutWait:
                 parked[effect.key] = effect
-            elif isinstance(effect, DropWait):
+            elif type(effect) is DropWait:
                 parked.pop(effect.key, None)
                 self._drop_wait(effect.key)
         for key, put in parked.items():
@@ -389,7 +398,7 @@ class Records:
     def _write_signals(self, outcome: Outcome) -> None:
         last: dict[str, PutSignal | ReleaseSignal] = {}
         for effect in outcome.effects:
-            if isinstance(effect, PutSignal | ReleaseSignal):
+            if isinstance(effect, SIGNALS):
                 before = last.get(effect.signal_id)
                 if isinstance(before, PutSignal) and before.delivered:
                     row = self.signals[effect.signal_id]
@@ -428,7 +437,9 @@ class Records:
         if run.status == "waiting" and before == "running" and run.kept_by is not None:
             row.kept_group = self.group
         row.output, row.error = run.output, run.error
-        row.run = msgspec.structs.replace(run, due_seconds=None, kept_by=None, output=None, error=None)
+        row.run = msgspec.structs.replace(
+            run, due_seconds=None, kept_by=None, connection=None, keeper=None, output=None, error=None
+        )
         if run.ended:
             row.ended_at = self.now
             del self.open[run.id]
@@ -447,43 +458,38 @@ class Records:
 
 
 def _may_end(arrival: Arrival) -> bool:
-    match arrival:
-        case FromHolder(message=message):
-            return isinstance(message, ENDING)
-        case HolderLost() | Cancelled():
-            return True
-        case _:
-            return False
+    if type(arrival) is FromHolder:
+        return type(arrival.message) in ENDING
+    return type(arrival) in LOSING
 
 
-def _step_keys(arrival: Arrival, runs: dict[UUID, Run]) -> Iterable[StepKey]:
+def _step_keys(arrival: Arrival, runs: dict[UUID, Run]) -> Sequence[StepKey]:
     """The steps that are read: plain results and beginnings read nothing."""
-    match arrival:
-        case FromHolder(message=StepStarted() | StepDone(emit=None)):
-            return
-        case FromHolder(run_id=run_id, message=StepFailed() | StepParked() | StepWithdrawn() | StepDone() as message):
-            yield StepKey(run_id, message.id, message.index)
-        case DeadlineReached(key=key) | EventArrived(key=key) | SignalArrived(key=key) | ChildEnded(key=key):
-            yield key
-        case _:
-            pass
-    run = runs.get(run_of(arrival))
-    if run is not None and run.parent is not None and _may_end(arrival):
-        yield run.parent
+    if isinstance(arrival, SETTLEMENTS):
+        return (arrival.key,)
+    if type(arrival) is FromHolder:
+        message = arrival.message
+        if isinstance(message, READING) or (type(message) is StepDone and message.emit is not None):
+            return (StepKey(arrival.run_id, message.id, message.index),)
+    if _may_end(arrival):
+        run = runs.get(arrival.run_id)
+        if run is not None and run.parent is not None:
+            return (run.parent,)
+    return ()
 
 
 def _signal(arrival: Arrival, waits: dict[StepKey, Wait]) -> str | None:
     topic: str | None = None
-    match arrival:
-        case SignalArrived(signal_id=signal_id):
-            return signal_id
-        case FromHolder(message=StepParked(topic=given)):
-            topic = given
-        case DeadlineReached(key=key):
-            topic = waits[key].topic if key in waits else None
-        case FromHolder(run_id=run_id, message=StepWithdrawn() as message):
-            key = StepKey(run_id, message.id, message.index)
-            topic = waits[key].topic if key in waits else None
-        case _:
-            pass
+    if type(arrival) is FromHolder:
+        message = arrival.message
+        if type(message) is StepParked:
+            topic = message.topic
+        elif type(message) is StepWithdrawn:
+            wait = waits.get(StepKey(arrival.run_id, message.id, message.index))
+            topic = wait.topic if wait is not None else None
+    elif type(arrival) is SignalArrived:
+        return arrival.signal_id
+    elif type(arrival) is DeadlineReached:
+        wait = waits.get(arrival.key)
+        topic = wait.topic if wait is not None else None
     return topic.removeprefix("signal:") if topic is not None and topic.startswith("signal:") else None

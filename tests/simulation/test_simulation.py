@@ -23,7 +23,7 @@ from tests.simulation.oracle import ViolationError
 from tests.simulation.programs import draw_program
 from tests.simulation.world import ACTIONS, FAULTS, World
 
-ENGINE_PROGRAMS = 300
+ENGINE_PROGRAMS = 400
 SDK_PROGRAMS = 60
 SEEDS_MAX = 200
 """How many a fault of the engine may survive."""

@@ -7,7 +7,7 @@ nothing. So every list of actions is a schedule, and a shorter one is still one.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol, TypeAlias
@@ -23,11 +23,11 @@ from rotor.engine.arrivals import (
     FromHolder,
     HolderLost,
     SignalArrived,
-    run_of,
 )
 from rotor.engine.batch import Outcome
 from rotor.engine.effects import CancelChildren, CancelRun
 from rotor.engine.run import Run, StepKey
+from rotor.engine.states import STEP_ENDED
 from rotor.engine.telling import Groups, messages_of
 from rotor.protocol import messages
 from rotor.protocol.messages import (
@@ -48,11 +48,12 @@ from rotor.sdk.session import FINAL_MESSAGES
 from tests.simulation.bodies import Call, Crew, ModelSession, encode
 from tests.simulation.oracle import Oracle, Replay, ViolationError
 from tests.simulation.programs import ONCE, Program
-from tests.simulation.records import Records, RunRow, WaitRow
+from tests.simulation.records import Records, RunRow
 
 __all__ = ["ACTIONS", "FAULTS", "Action", "World", "is_served"]
 
 Action: TypeAlias = tuple[str, int]
+Move: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 LEASE: Final = limits.LEASE.total_seconds()
 COMES_BACK_WITHIN: Final = 3.0
@@ -66,7 +67,10 @@ BATCH_MAX: Final = 8
 COUNT_MAX: Final = 100
 """How much is done at a time once no more faults come."""
 LOOK_BACK_MAX: Final = 64
-SETTLEMENTS: Final = (DeadlineReached, SignalArrived, EventArrived, HolderLost, Cancelled)
+REPEATABLE: Final = frozenset((DeadlineReached, SignalArrived, EventArrived, HolderLost, Cancelled))
+CANCELLATIONS: Final = frozenset((CancelChildren, CancelRun))
+RESULTS: Final = frozenset((StepDone, StepFailed))
+LOOKED_FOR: Final = frozenset((DeadlineReached, EventArrived))
 
 
 @dataclass(eq=False, slots=True)
@@ -170,16 +174,16 @@ class ModelHeld(Crew):
         return [message for session in self._active.values() for message in session.unacknowledged]
 
     def receive(self, message: HolderMessage) -> None:
-        if isinstance(message, StartRun):
+        if type(message) is StartRun:
             self._start(message)
-        elif isinstance(message, ResumeRun):
+        elif type(message) is ResumeRun:
             self._resume(message)
-        elif isinstance(message, DropRun):
+        elif type(message) is DropRun:
             session = self._active.pop(message.run_id, None) or self._parked.pop(message.run_id, None)
             if session is not None:
                 session.close()
         else:
-            for run_id in message.runs if isinstance(message, Committed) else (message.run_id,):
+            for run_id in message.runs if type(message) is Committed else (message.run_id,):
                 if session := self._active.get(run_id) or self._parked.get(run_id):
                     session.receive(message)
 
@@ -350,7 +354,7 @@ class World:
         """No more faults, and no more from outside: everything that is open comes to its end."""
         self.oracle.healing_since = self.records.now
         while self.records.open:
-            if not self._go_on() and not self._doze() and not self._skip():
+            if not self._go_on() and not self._doze() and not self._skip(self.random.choice):
                 raise ViolationError(f"nothing will ever move these runs: {self._open()}")
         self._go_on()
 
@@ -369,13 +373,16 @@ class World:
         """Let everyone do what there is to do; return whether anything came of it."""
         before = self.records.group, self.executions
         self._patrol()
-        while moves := self._moves(COUNT_MAX):
+        moved = True
+        while moved:
             self._rounds += 1
             if self._rounds > ROUNDS_MAX:
                 raise ViolationError(f"runs go on without end: {self._open()}")
-            for act, arguments in moves:
+            moved = False
+            for act, arguments in self._moves(COUNT_MAX):
                 act(*arguments)
                 self.settle()
+                moved = True
         return before != (self.records.group, self.executions)
 
     def _patrol(self) -> None:
@@ -389,8 +396,8 @@ class World:
             self._rescue_at(server)
         self.settle()
 
-    def _skip(self) -> bool:
-        """Go on to when something is due; whether anything ever is."""
+    def _skip(self, pick: Callable[[list[float]], float] = min) -> bool:
+        """Go on to when something is due, first of all or to a later one; whether anything ever is."""
         records = self.records
         due = [row.due for row in records.open.values() if row.due is not None]
         due += [
@@ -401,7 +408,7 @@ class World:
         later = [seconds for seconds in due if seconds > records.now]
         if not later:
             return False
-        self._pass(min(later) - records.now)
+        self._pass(pick(later) - records.now)
         return True
 
     def _pass(self, seconds: float) -> None:
@@ -456,47 +463,61 @@ class World:
 
     def _go(self, pick: int) -> None:
         """One of the parts that have something to do does it. Where none has, time goes on to when one will."""
-        moves = self._moves(1 + pick % BATCH_MAX)
+        moves = list(self._moves(1 + pick % BATCH_MAX))
         if moves:
             act, arguments = moves[pick // BATCH_MAX % len(moves)]
             act(*arguments)
         elif pick % 2:
             self._skip()
 
-    def _moves(self, count: int) -> list[tuple[Callable[..., None], tuple[Any, ...]]]:
-        """What can be done now, each of it up to `count` times."""
-        moves: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+    def _moves(self, count: int) -> Iterator[Move]:
+        """What can be done now, each of it up to `count` times, in the order of a round trip.
+
+        Whoever does one before the next is drawn has that one see what came of it.
+        """
         for worker in self.workers:
             if worker.incoming:
-                moves.append((self._hear, (worker, count)))
+                yield self._hear, (worker, count)
+        for body in self.bodies[:]:
+            yield self._finish_body, (body,)
+        for worker in self.workers:
             if worker.outgoing:
-                moves.append((self._say, (worker, count)))
-        moves += [(self._app, (app,)) for app in self.apps if app.has_work]
-        moves += [(self._finish_body, (body,)) for body in self.bodies]
+                yield self._say, (worker, count)
+        for app in self.apps[:]:
+            if app.has_work:
+                yield self._app, (app,)
+        yield from self._moves_of_servers(count)
+
+    def _moves_of_servers(self, count: int) -> Iterator[Move]:
         for server in self.servers:
             if server.queue:
-                moves.append((self._commit_at, (server, count)))
+                yield self._commit_at, (server, count)
             if server.children:
-                moves.append((self._cancel_children, (server,)))
+                yield self._cancel_children, (server,)
         for_workers, for_apps = self._due()
         if for_workers:
-            moves += [(self._dispatch, (server, count)) for server in self.servers if self._takers(server)]
+            for server in self.servers:
+                if self._takers(server):
+                    yield self._dispatch, (server, count)
         server = self.servers[self.records.group % SERVERS]
         if for_apps:
-            moves.append((self._serve, (server, count)))
-        due, owing = [key for key, _ in self._due_waits()], self._owing()
+            yield self._serve, (server, count)
+        due, owing = self._due_waits(), self._owing()
         if due or owing:
-            on_their_way = {
-                arrival.key
-                for server in self.servers
-                for arrival, *_ in server.queue
-                if isinstance(arrival, DeadlineReached | EventArrived)
-            }
+            on_their_way = self._on_their_way()
             if not on_their_way.issuperset(due):
-                moves.append((self._fire, (server,)))
+                yield self._fire, (server,)
             if not on_their_way.issuperset(owing):
-                moves.append((self._look, (server,)))
-        return moves
+                yield self._look, (server,)
+
+    def _on_their_way(self) -> set[StepKey]:
+        """The waits for which a deadline or an event is already submitted."""
+        return {
+            arrival.key  # type: ignore[union-attr]
+            for server in self.servers
+            for arrival, *_ in server.queue
+            if type(arrival) in LOOKED_FOR
+        }
 
     # --- the lines
 
@@ -510,7 +531,6 @@ class World:
     def rest(self, worker: Worker) -> None:
         """Whatever runs in a worker goes on to where it has to wait."""
         worker.held.rest()
-        self.settle()
 
     def _say(self, worker: Worker, count: int) -> None:
         for _ in range(min(count, len(worker.outgoing))):
@@ -546,7 +566,7 @@ class World:
             return
         if app.responded:
             return
-        if app.session.state == "ended" or (app.is_final and app.posted is None):
+        if app.session.state == "ended" or (app.posted is None and app.is_final):
             self._respond(app)
         elif app.posted is not None or app.outgoing:
             if app.posted is None:
@@ -606,7 +626,6 @@ class World:
     def _finish_body(self, execution: Execution) -> None:
         self.bodies.remove(execution)
         execution.finish(execution)
-        self.settle()
 
     def _announce(self, pick: int) -> None:
         """A body that takes a while is mentioned."""
@@ -620,38 +639,41 @@ class World:
         # What was posted together is committed together.
         while server.queue and batch[-1][2] is not None and server.queue[0][2] is batch[-1][2]:
             batch.append(server.queue.popleft())
-        self.duplicates.extend((arrival, None, None) for arrival, app, _ in batch if app is not None)
         arrivals = [arrival for arrival, _, _ in batch]
-        self.settled.extend((arrival, None, None) for arrival in arrivals if is_repeatable(arrival))
+        for arrival, app, _ in batch:
+            if app is not None:
+                self.duplicates.append((arrival, None, None))
+            elif is_repeatable(arrival):
+                self.settled.append((arrival, None, None))
         self.commits += 1
         self.arrivals += len(arrivals)
         runs = self.records.lock(arrivals)
         news = self._missed(server, runs, arrivals)
-        before = self.oracle.before(runs)
-        outcome = self.records.decide(runs, arrivals, *self._keepers(server))
-        self.oracle.decided(arrivals, outcome, before)
+        were = runs.copy()
+        outcome = self.records.decide(runs, arrivals, *self._keepers(server, runs))
+        before = self.oracle.decided(arrivals, outcome, were)
         recorded = self._recorded(arrivals, outcome)
         group = self.records.write(outcome)
         if self._trace:
             self._trace(f"{self.records.now:g} s, server {server.number}{' (dies)' if dies else ''} commits:")
             for line in in_words(arrivals, outcome):
                 self._trace(f"    {line}")
-        self.oracle.written(outcome, before)
+        self.oracle.written(before)
         if not dies:
             self._tell(server, batch, outcome, Groups.of(group, recorded, arrivals), news)
-            server.children += [e for e in outcome.effects if isinstance(e, CancelChildren | CancelRun)]
+            server.children += [effect for effect in outcome.effects if type(effect) in CANCELLATIONS]
 
-    def _keepers(self, server: Server) -> tuple[frozenset[UUID], Counter[UUID]]:
-        """Waiting runs that may go on with who keeps their bodies here, and how much room each of these has."""
-        runs, room = set(), Counter[UUID]()
-        for row in self.records.open.values():
-            lease_id = row.kept_by
-            if row.run.status != "waiting" or lease_id is None or not self._is_here(server, lease_id):
+    def _keepers(self, server: Server, runs: dict[UUID, Run]) -> tuple[frozenset[UUID], Counter[UUID]]:
+        """Those of these runs that may go on with who keeps their bodies here, and how much room each of these has."""
+        resumable, room = set(), Counter[UUID]()
+        for run in runs.values():
+            lease_id = run.kept_by
+            if lease_id is None or run.status != "waiting" or not self._is_here(server, lease_id):
                 continue
-            if row.run.id in server.kept[lease_id]:
-                runs.add(row.run.id)
+            if run.id in server.kept[lease_id]:
+                resumable.add(run.id)
                 room[lease_id] = self.random.randrange(3)
-        return frozenset(runs), room
+        return frozenset(resumable), room
 
     def _is_here(self, server: Server, lease_id: UUID) -> bool:
         """Whether a holder may be given runs by this server, which takes it for connected."""
@@ -665,14 +687,14 @@ class World:
         keys = [
             StepKey(arrival.run_id, arrival.message.id, arrival.message.index)
             for arrival in arrivals
-            if isinstance(arrival, FromHolder) and isinstance(arrival.message, StepDone | StepFailed)
+            if type(arrival) is FromHolder and type(arrival.message) in RESULTS
         ]
         for (_, run_id), notices in outcome.notices.items():
-            keys += [StepKey(run_id, memo.id, memo.index) for memo in notices if isinstance(memo, Memo)]
+            keys += [StepKey(run_id, memo.id, memo.index) for memo in notices if type(memo) is Memo]
         found = {}
         for key in keys:
-            row = self.records.steps[key.run_id].get(key) if key.run_id in self.records.steps else None
-            if row is not None and row.ended:
+            row = self.records.steps[key.run_id].get(key)
+            if row is not None and row.status in STEP_ENDED:
                 found[key] = row.group
         return found
 
@@ -680,11 +702,10 @@ class World:
         self, server: Server, runs: dict[UUID, Run], arrivals: Sequence[Arrival]
     ) -> dict[tuple[UUID, UUID], list[Memo]]:
         """What another server has settled of those of these runs that are held here."""
-        said = {
-            (arrival.lease_id, arrival.run_id): arrival.told
-            for arrival in arrivals
-            if isinstance(arrival, FromHolder) and arrival.told is not None
-        }
+        said = {}
+        for arrival in arrivals:
+            if type(arrival) is FromHolder and arrival.told is not None:
+                said[arrival.lease_id, arrival.run_id] = arrival.told
         missed = {}
         for run in runs.values():
             if run.lease_id is not None:
@@ -703,34 +724,41 @@ class World:
         news: dict[tuple[UUID, UUID], list[Memo]],
     ) -> None:
         said: dict[tuple[UUID, UUID], list[HolderMessage]] = {}
-        for place in outcome.notices.keys() | news.keys():
-            run = outcome.runs.get(place[1])
-            settled = run.settled if run is not None else 0
+        for place in [*outcome.notices, *(place for place in news if place not in outcome.notices)]:
+            lease_id, run_id = place
+            run = outcome.runs.get(run_id)
             resumed = place in outcome.resumed
-            notices = outcome.notices.get(place, [])
-            said[place] = messages_of(place[1], news.get(place), notices, groups, settled, resumed=resumed)
-            self._deliver(server, place[0], said[place])
+            said[place] = messages_of(
+                run_id,
+                news.get(place),
+                outcome.notices.get(place, ()),
+                groups,
+                run.settled if run is not None else 0,
+                resumed=resumed,
+            )
+            self._deliver(server, lease_id, run_id, said[place])
             if resumed:
-                self.oracle.claimed(self.records.runs[place[1]])
-            if run is None or run.lease_id != place[0]:
-                server.told.get(place[0], {}).pop(place[1], None)
-                if run is not None and run.status == "waiting" and run.kept_by == place[0] in server.kept:
-                    server.kept[place[0]].add(place[1])
+                self.oracle.claimed(self.records.runs[run_id])
+            if (run is None or run.lease_id != lease_id) and lease_id in server.told:
+                server.told[lease_id].pop(run_id, None)
+                if run is not None and run.status == "waiting" and run.kept_by == lease_id:
+                    server.kept[lease_id].add(run_id)
         posts = {id(post): (app, post) for _, app, post in batch if app is not None}
         for app, post in posts.values():
             app.in_flight = 0
             app.answers.append((post, said.get((app.lease_id, app.run_id), [])))
 
-    def _deliver(self, server: Server, lease_id: UUID, said: Sequence[HolderMessage]) -> None:
+    def _deliver(self, server: Server, lease_id: UUID, run_id: UUID, said: Sequence[HolderMessage]) -> None:
+        """Tell a worker of one of its runs."""
         worker = server.connections.get(lease_id)
         if worker is None:
             return
-        told = server.told[lease_id]
         for message in said:
-            if isinstance(message, StartRun | ResumeRun | Settled):
-                told[UUID(message.run_id)] = message.settled
-            if isinstance(message, StartRun | ResumeRun):
-                server.kept[lease_id].discard(UUID(message.run_id))
+            kind = type(message)
+            if kind is Settled or kind is StartRun or kind is ResumeRun:
+                server.told[lease_id][run_id] = message.settled  # type: ignore[union-attr]
+                if kind is not Settled:
+                    server.kept[lease_id].discard(run_id)
         if worker.hears(server, lease_id):
             worker.incoming.append(list(said))
 
@@ -759,7 +787,7 @@ class World:
             for row in due[:count]:
                 self._note_claim(row, f"worker {server.connections[lease_id].number}")
                 keeps = row.run.id in server.kept[lease_id]
-                self._deliver(server, lease_id, [self.records.claim(row, lease_id, keeps=keeps)])
+                self._deliver(server, lease_id, row.run.id, [self.records.claim(row, lease_id, keeps=keeps)])
                 self.oracle.claimed(row)
             del due[:count]
 
@@ -787,13 +815,13 @@ class World:
 
     def _fire(self, server: Server) -> None:
         due = self._due_waits()
-        self._look_for(server, [key for key, wait in due if wait.match is not None], at_once=True)
-        server.queue.extend((DeadlineReached(key), None, None) for key, _ in due)
+        self._look_for(server, due, at_once=True)
+        server.queue.extend((DeadlineReached(key), None, None) for key in due)
 
-    def _due_waits(self) -> list[tuple[StepKey, WaitRow]]:
+    def _due_waits(self) -> list[StepKey]:
         now = self.records.now
         return [
-            (key, wait)
+            key
             for waits in self.records.waits.values()
             for key, wait in waits.items()
             if wait.deadline is not None and wait.deadline <= now
@@ -812,12 +840,12 @@ class World:
     def _owing(self) -> list[StepKey]:
         """Waits that may have an event to take: it came before them, or has just come."""
         records = self.records
-        names = {f"event:{records.events[event_id].name}" for event_id in records.undelivered}
+        topics = {f"event:{records.events[event_id].name}" for event_id in records.undelivered}
         return [
             key
             for waits in records.waits.values()
             for key, wait in waits.items()
-            if wait.unlooked or wait.topic in names
+            if wait.unlooked or (topics and wait.topic in topics)
         ]
 
     def _look_for(self, server: Server, keys: Sequence[StepKey], *, at_once: bool = False) -> bool:
@@ -827,7 +855,7 @@ class World:
         for key in keys:
             wait = records.waits.get(key.run_id, {}).get(key)
             for _ in range(LOOK_BACK_MAX):
-                if wait is None or records.waits.get(key.run_id, {}).get(key) is not wait:
+                if wait is None or wait.match is None or records.waits.get(key.run_id, {}).get(key) is not wait:
                     break
                 event = self.oracle.first_event(key, wait)
                 if event is None:
@@ -855,9 +883,9 @@ class World:
                 if row.run.settled != settled:
                     memos = self.records.news(run_id, everything=settled == -1)
                     news = Settled(run_id=str(run_id), memo=memos, settled=row.run.settled)
-                    self._deliver(server, row.run.lease_id, [news])
+                    self._deliver(server, row.run.lease_id, run_id, [news])
                 if row.run.cancelling:
-                    self._deliver(server, row.run.lease_id, [messages.CancelRun(run_id=str(run_id))])
+                    self._deliver(server, row.run.lease_id, run_id, [messages.CancelRun(run_id=str(run_id))])
 
     def _rescue(self, pick: int) -> None:
         self._rescue_at(self.servers[pick % SERVERS])
@@ -946,11 +974,13 @@ class World:
     # --- faults
 
     def _cut(self, pick: int) -> None:
-        """A line breaks, with all that is on its way; the server may not notice for a while."""
+        """A line breaks, with all that is on its way; the server may not notice for a while, and the worker be back."""
         worker = self.workers[pick % WORKERS]
         if worker.server is not None:
             self.faults += 1
             self._disconnect(worker)
+            if (pick >> 1) % 2:
+                self._connect_to(worker, self.servers[(pick >> 2) % SERVERS])
 
     def _disconnect(self, worker: Worker) -> None:
         worker.server = None
@@ -1068,14 +1098,14 @@ class World:
 
 def is_welcome(arrival: Arrival, lease_id: UUID) -> bool:
     """Whether it takes from a worker that has come back what it has no more. Nothing is given to it before that."""
-    return isinstance(arrival, HolderLost) and arrival.lease_id == lease_id and arrival.connection is not None
+    return type(arrival) is HolderLost and arrival.lease_id == lease_id and arrival.connection is not None
 
 
 def in_words(arrivals: Sequence[Arrival], outcome: Outcome) -> list[str]:
     """What a commit was about, and what it wrote."""
     lines = []
     for arrival, acted in zip(arrivals, outcome.acted, strict=True):
-        about = [f"run {run_of(arrival).int:x}"]
+        about = [f"run {arrival.run_id.int:x}"]
         if isinstance(arrival, FromHolder):
             message = arrival.message
             about.append(f"{message.id}[{message.index}]" if isinstance(message, messages.StepMessage) else "")
@@ -1094,7 +1124,7 @@ def in_short(key: StepKey) -> str:
 
 def is_repeatable(arrival: Arrival) -> bool:
     """Whether a loop submits it, which may see the same thing twice."""
-    return isinstance(arrival, SETTLEMENTS) and not (isinstance(arrival, HolderLost) and arrival.connection is not None)
+    return type(arrival) in REPEATABLE and not (type(arrival) is HolderLost and arrival.connection is not None)
 
 
 def is_served(function_id: str, run_id: UUID) -> bool:

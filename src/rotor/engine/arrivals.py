@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,7 @@ from rotor.engine.run import StepKey
 from rotor.protocol.messages import RunMessage, RunStatus
 
 __all__ = [
+    "SETTLEMENTS",
     "Arrival",
     "Cancelled",
     "ChildEnded",
@@ -40,32 +41,37 @@ class FromHolder(msgspec.Struct, frozen=True, gc=False):
     """The number of the worker's connection that it came by; None: it came from a serve app."""
 
 
-class DeadlineReached(msgspec.Struct, frozen=True, gc=False):
+class _OfStep(msgspec.Struct, frozen=True, gc=False):
+    """Something comes to a parked step."""
+
+    key: StepKey
+
+    @property
+    def run_id(self) -> UUID:
+        return self.key.run_id
+
+
+class DeadlineReached(_OfStep, frozen=True, gc=False):
     """The deadline of a parked step has come."""
 
-    key: StepKey
 
-
-class EventArrived(msgspec.Struct, frozen=True, gc=False):
+class EventArrived(_OfStep, frozen=True, gc=False):
     """An event that a parked step waits for."""
 
-    key: StepKey
     event_id: str
     event: bytes
     """The event as JSON, as its workflow sees it."""
 
 
-class SignalArrived(msgspec.Struct, frozen=True, gc=False):
+class SignalArrived(_OfStep, frozen=True, gc=False):
     """A signal that a parked step waits for was completed."""
 
-    key: StepKey
     signal_id: str
 
 
-class ChildEnded(msgspec.Struct, frozen=True, gc=False):
+class ChildEnded(_OfStep, frozen=True, gc=False):
     """The child that a parked step started has ended."""
 
-    key: StepKey
     child_run_id: UUID
     status: RunStatus
     output: bytes | None
@@ -92,13 +98,5 @@ class Cancelled(msgspec.Struct, frozen=True, gc=False):
 
 
 Settlement: TypeAlias = DeadlineReached | EventArrived | SignalArrived | ChildEnded
+SETTLEMENTS: Final = (DeadlineReached, EventArrived, SignalArrived, ChildEnded)
 Arrival: TypeAlias = FromHolder | Settlement | HolderLost | Cancelled
-
-
-def run_of(arrival: Arrival) -> UUID:
-    """The run that an arrival is about."""
-    match arrival:
-        case FromHolder(run_id=run_id) | HolderLost(run_id=run_id) | Cancelled(run_id=run_id):
-            return run_id
-        case DeadlineReached(key=key) | EventArrived(key=key) | SignalArrived(key=key) | ChildEnded(key=key):
-            return key.run_id

@@ -21,7 +21,6 @@ from rotor.engine.arrivals import (
     FromHolder,
     HolderLost,
     SignalArrived,
-    run_of,
 )
 from rotor.engine.decision import Decision, Notice
 from rotor.engine.effects import DropWait, Effect, PutSignal, PutStep, PutWait, ReleaseSignal
@@ -62,21 +61,22 @@ def decide_batch(
     outcome = Outcome(runs)
     for arrival in arrivals:
         outcome.acted.append(_fold(outcome, known, arrival, jitter))
-        outcome.places.append((arrival.lease_id, arrival.run_id) if isinstance(arrival, FromHolder) else None)
+        outcome.places.append((arrival.lease_id, arrival.run_id) if type(arrival) is FromHolder else None)
     return outcome
 
 
 def _fold(outcome: Outcome, known: Known, arrival: Arrival, jitter: Callable[[], float]) -> bool:
-    run = outcome.runs.get(run_of(arrival))
-    if isinstance(arrival, FromHolder | HolderLost) and _is_past(run, arrival):
+    run = outcome.runs.get(arrival.run_id)
+    if (type(arrival) is FromHolder or type(arrival) is HolderLost) and _is_past(run, arrival):
         return False
     decision = _decide(run, arrival, known, jitter)
     if decision is None:
         return False
     _change(outcome, known, run, decision.run)
-    lease_id = arrival.lease_id if isinstance(arrival, FromHolder) else _holder(run) or _holder(decision.run)
-    if decision.notices and lease_id is not None:
-        outcome.notices.setdefault((lease_id, run_of(arrival)), []).extend(decision.notices)
+    if decision.notices:
+        lease_id = arrival.lease_id if type(arrival) is FromHolder else _holder(run) or _holder(decision.run)
+        if lease_id is not None:
+            outcome.notices.setdefault((lease_id, arrival.run_id), []).extend(decision.notices)
     for effect in decision.effects:
         _apply(outcome, known, effect)
     for follower in decision.then:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from rotor.engine.arrivals import Arrival, FromHolder, run_of
+from rotor.engine.arrivals import Arrival, FromHolder
 from rotor.protocol.messages import RunCompleted, StepDone
 from rotor.store.database import Database
 from rotor.store.holders import Holders
@@ -43,9 +43,9 @@ def divide(arrivals: Sequence[Arrival], holders: Holders) -> tuple[Sequence[From
     fits = [_fits(arrival, holders) for arrival in arrivals]
     if all(fits):
         return arrivals, []  # type: ignore[return-value]
-    apart = {run_of(arrival) for arrival, fit in zip(arrivals, fits, strict=True) if not fit}
-    short = [arrival for arrival in arrivals if run_of(arrival) not in apart]
-    return short, [arrival for arrival in arrivals if run_of(arrival) in apart]  # type: ignore[return-value]
+    apart = {arrival.run_id for arrival, fit in zip(arrivals, fits, strict=True) if not fit}
+    short = [arrival for arrival in arrivals if arrival.run_id not in apart]
+    return short, [arrival for arrival in arrivals if arrival.run_id in apart]  # type: ignore[return-value]
 
 
 def _fits(arrival: Arrival, holders: Holders) -> bool:

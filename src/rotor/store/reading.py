@@ -17,7 +17,6 @@ from rotor.engine.arrivals import (
     FromHolder,
     HolderLost,
     SignalArrived,
-    run_of,
 )
 from rotor.engine.run import Known, Run, Signal, Step, StepKey, Wait
 from rotor.protocol.messages import (
@@ -46,7 +45,7 @@ async def lock_runs(connection: Connection, arrivals: Sequence[Arrival], keeping
 
     Those in `keeping` are leases of who may go on with runs that wake.
     """
-    ending = {run_of(arrival) for arrival in arrivals if _may_end(arrival)}
+    ending = {arrival.run_id for arrival in arrivals if _may_end(arrival)}
     leases = {
         arrival.lease_id
         for arrival in arrivals
@@ -54,7 +53,7 @@ async def lock_runs(connection: Connection, arrivals: Sequence[Arrival], keeping
     }
     rows = await connection.fetch(
         "lock_runs",
-        list({run_of(arrival) for arrival in arrivals}),
+        list({arrival.run_id for arrival in arrivals}),
         list(ending),
         list(leases),
         keeping if any(map(_may_wake, arrivals)) else [],
@@ -144,7 +143,7 @@ def _step_keys(arrival: Arrival, runs: dict[UUID, Run]) -> Iterable[StepKey]:
             yield key
         case _:
             pass
-    run = runs.get(run_of(arrival))
+    run = runs.get(arrival.run_id)
     if run is not None and run.parent is not None and _may_end(arrival):
         yield run.parent
 
@@ -159,8 +158,8 @@ async def _read_rows(
     """What is recorded of steps, waits and events."""
     keys = list({key for arrival in arrivals for key in _step_keys(arrival, runs)})
     pairs = [(arrival.key.run_id, arrival.event_id) for arrival in arrivals if isinstance(arrival, EventArrived)]
-    ending = {run_of(arrival) for arrival in arrivals if _ends(arrival)}
-    asked = list(ending.union(counted, (run_of(arrival) for arrival in arrivals if _parks(arrival))))
+    ending = {arrival.run_id for arrival in arrivals if _ends(arrival)}
+    asked = list(ending.union(counted, (arrival.run_id for arrival in arrivals if _parks(arrival))))
     if not keys and not asked:
         return
     rows = await connection.fetch(
@@ -192,7 +191,7 @@ def _know_step(known: Known, row: Record) -> None:
 
 
 def _signals(arrival: Arrival, runs: dict[UUID, Run], known: Known) -> Iterable[tuple[int, str]]:
-    run = runs.get(run_of(arrival))
+    run = runs.get(arrival.run_id)
     if run is None:
         return
     match arrival:
