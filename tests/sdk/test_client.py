@@ -286,6 +286,30 @@ async def test_waiting_has_an_end(server: Server, rotor: Rotor) -> None:
         await rotor.runs.wait("r1", timeout=0.3)
 
 
+async def test_many_waits_and_streams_keep_nothing_else_from_the_server() -> None:
+    asked, may_answer = asyncio.Semaphore(0), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/v1/events":
+            return web.json_response({"ids": ["e1"]}, status=202)
+        asked.release()
+        await may_answer.wait()
+        ended = {**RUN, "status": "completed"}
+        return stream(("run", 1, ended))(request) if "stream" in request.path else web.json_response(ended)
+
+    async def follow(rotor: Rotor) -> Run:
+        return [change async for change in rotor.runs.stream("r1") if isinstance(change, Run)][-1]
+
+    async with serving(answer) as url, Rotor("rk_test", url) as rotor, asyncio.timeout(20):
+        lasting = [asyncio.create_task(rotor.runs.wait("r1")) for _ in range(101)]
+        lasting += [asyncio.create_task(follow(rotor)) for _ in range(101)]
+        for _ in lasting:
+            await asked.acquire()
+        assert await rotor.send("x") == "e1"
+        may_answer.set()
+        assert {run.status for run in await asyncio.gather(*lasting)} == {"completed"}
+
+
 async def test_a_run_that_is_not_there_is_not_waited_for(server: Server, rotor: Rotor) -> None:
     server.answer({"title": "Not Found"}, 404)
     with pytest.raises(ApiError, match="404"):

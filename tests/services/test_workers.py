@@ -641,6 +641,20 @@ async def test_a_server_that_stops_asks_its_workers_to_connect_again_and_leaves_
     assert left > services_workers.COMES_BACK_WITHIN.total_seconds()
 
 
+async def test_a_server_that_stops_leaves_runs_to_others(store: Store, workers: Workers) -> None:
+    store.changes.invokes = False
+    early = await FakeWorker(workers).connect(hello("f"))
+    await workers.say_goodbye()
+    late = await FakeWorker(workers).connect(hello("f"))
+    run_ids = [await begin(store), await begin(store)]
+    await Dispatcher(store, workers, NoInvoker()).tick()  # type: ignore[arg-type]
+
+    assert [await status_of(store.database, run_id) for run_id in run_ids] == ["queued", "queued"]
+    assert early.all_of("start_run") + late.all_of("start_run") == []
+    await early.leave()
+    await late.leave()
+
+
 @pytest.mark.parametrize(
     "message",
     [messages.done("{run}", "a"), messages.completed("{run}"), messages.sleeps("{run}", "nap")],

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from rotor.store import database as store_database
 from rotor.store.database import AT_HAND, Database
 
 
@@ -41,6 +42,16 @@ async def test_a_connection_that_ended_while_nobody_used_it_is_not_given_out(nar
         await ended.wait()
     async with narrow.connection() as one, narrow.connection() as other:
         assert gone not in {await each.raw.fetchval("SELECT pg_backend_pid()") for each in (one, other)}
+
+
+async def test_a_connection_that_nobody_used_for_long_is_not_trusted(
+    narrow: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await backend(narrow)
+    monkeypatch.setattr(store_database, "KEPT_SECONDS", 0)
+    assert await backend(narrow) != before
+    async with asyncio.timeout(20), narrow.connection() as one, narrow.connection() as other:
+        assert before not in {await each.raw.fetchval("SELECT pg_backend_pid()") for each in (one, other)}
 
 
 async def test_whoever_waits_for_a_connection_gets_the_next_that_is_given_back(narrow: Database) -> None:

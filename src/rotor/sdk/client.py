@@ -42,9 +42,11 @@ class Api:
         self.stream = self._http.stream
         self.aclose = self._http.aclose
 
-    async def get(self, kind: type[T], path: str, query: Mapping[str, Any] | None = None) -> T:
+    async def get(
+        self, kind: type[T], path: str, query: Mapping[str, Any] | None = None, *, lasting: bool = False
+    ) -> T:
         given = {key: _text(value) for key, value in (query or {}).items() if value is not None}
-        return _read(kind, await self.call("GET", path, query=given))
+        return _read(kind, await self.call("GET", path, query=given, lasting=lasting))
 
     async def post(self, kind: type[T], path: str, body: bytes | None = None, *, repeatable: bool) -> T:
         return _read(kind, await self.call("POST", path, body=body, repeatable=repeatable))
@@ -153,7 +155,7 @@ class Runs:
         answered_at = loop.time()
         while True:
             try:
-                run = await self._api.get(Run, _path("runs", run_id, "wait"))
+                run = await self._api.get(Run, _path("runs", run_id, "wait"), lasting=True)
             except ConnectionLostError:
                 if loop.time() - answered_at > GIVEN_UP_AFTER_SECONDS:
                     raise

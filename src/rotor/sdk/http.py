@@ -102,10 +102,13 @@ class Http:
         self.base_url = url_or_default(base_url)
         self._api_key = api_key_or_default(api_key)
         self._sessions = Sessions()
+        self._lasting = Sessions(connections_max=0)
+        """For what the server takes its time to answer: however much that is, nothing else waits for a connection."""
 
     async def aclose(self) -> None:
         """Close the connections of this client."""
         await self._sessions.aclose()
+        await self._lasting.aclose()
 
     async def request(
         self,
@@ -115,12 +118,14 @@ class Http:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         repeatable: bool = True,
+        lasting: bool = False,
     ) -> bytes:
-        """The body of the answer. `repeatable` says that the call does no harm when it is made twice.
+        """The body of the answer. `repeatable` says that the call does no harm when it is made twice, `lasting` that
+        the server takes its time to answer it.
 
         Raises `ApiError` where the server refuses, `ConnectionLostError` where it cannot be reached.
         """
-        attempt = partial(self._attempt, method, path, query, body, repeatable)
+        attempt = partial(self._attempt, method, path, query, body, repeatable=repeatable, lasting=lasting)
         try:
             return await attempt()
         except UnavailableError as unavailable:
@@ -147,7 +152,7 @@ class Http:
     async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer's body as it comes. Raises as `request` does, without trying again."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS_MAX)
-        session = await self._sessions.get()
+        session = await self._lasting.get()
         try:
             async with session.get(
                 self._url(path), headers={**self._headers(), **headers}, timeout=timeout, allow_redirects=False
@@ -159,9 +164,16 @@ class Http:
             raise self._lost(error) from None
 
     async def _attempt(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, repeatable: bool
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        *,
+        repeatable: bool,
+        lasting: bool,
     ) -> bytes:
-        session = await self._sessions.get()
+        session = await (self._lasting if lasting else self._sessions).get()
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=5)
         try:
             async with session.request(

@@ -241,7 +241,7 @@ class Workers:
         except BaseException:
             await self._left(connection)
             raise
-        connection.welcomed = True
+        connection.welcomed = not self._stopping
         store.changes.queued.set()
         return connection
 
@@ -295,5 +295,6 @@ class Workers:
         """This server stops: the workers connect again, to it or to another, and keep what they hold."""
         self._stopping = True
         for connection in self.connections.values():
+            connection.welcomed = False  # it listens no more, so a run that it was given would wait for its return
             connection.deliver([Goodbye()])
         await asyncio.sleep(0)

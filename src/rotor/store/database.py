@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias, cast
 
 import asyncpg
@@ -38,6 +39,9 @@ run it."""
 AT_HAND = 4
 """Connections that are kept out of the pool between two uses. To take one from the pool and give it back is a task, two
 turns of the event loop and a timer, which is as much as a small statement."""
+KEPT_SECONDS = 300.0
+"""So long unused, and a firewall between may have forgotten the connection: nothing tells, and a statement waits in
+vain. Those in the pool end after as long."""
 
 IDLE_IN_TRANSACTION = "10s"
 """Less than leases last: a server that stands still in a transaction must not keep workers from their leases, which it
@@ -152,7 +156,8 @@ class Database:
         self.vault = vault
         """What seals payloads; None: they are stored as they are."""
         self._clock_offset = timedelta()
-        self._at_hand: list[asyncpg.pool.PoolConnectionProxy[Any]] = []
+        self._at_hand: list[tuple[asyncpg.pool.PoolConnectionProxy[Any], float]] = []
+        """Each with the time at which it was used last."""
         self._wanted = 0
         """How many wait for a connection of the pool."""
 
@@ -183,7 +188,8 @@ class Database:
 
     async def close(self) -> None:
         while self._at_hand:
-            await self.pool.release(self._at_hand.pop())
+            raw, _ = self._at_hand.pop()
+            await self.pool.release(raw)
         await self.pool.close()
 
     def sealed(self, workspace_id: int, payload: bytes) -> bytes:
@@ -215,14 +221,16 @@ class Database:
         if self._wanted or self.pool.is_closing() or len(self._at_hand) >= AT_HAND:
             await self.pool.release(raw)
         else:
-            self._at_hand.append(raw)
+            self._at_hand.append((raw, monotonic()))
 
     async def _take(self) -> asyncpg.pool.PoolConnectionProxy[Any]:
         """The connection that was used last, if it is free."""
         while self._at_hand:
-            raw = self._at_hand.pop()
+            raw, used_at = self._at_hand.pop()
             if _is_open(raw):
-                return raw
+                if monotonic() - used_at < KEPT_SECONDS:
+                    return raw
+                raw.terminate()
             await self.pool.release(raw)
         self._wanted += 1
         try:
