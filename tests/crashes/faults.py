@@ -46,6 +46,7 @@ SERVERS_DIE: Final = (
         "rotor.store.intake:Intake._write after 5 KILL",
         "rotor.services.dispatcher:claim_invocations after 5 KILL",
         "rotor.services.matcher:look_at_events before 4 KILL",
+        "rotor.store.holders:Holders.start before 5 KILL",
         "rotor.store.signals:complete before 1 KILL",
     ),
     (
