@@ -49,7 +49,7 @@ from tests.simulation.world import Execution, Worker, World, is_served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["run_case"]
+__all__ = ["run_case", "run_case_eagerly"]
 
 PARKED_MAX = 2
 """Bodies that a worker keeps: few, so that some have to go."""
@@ -189,12 +189,13 @@ async def _run(worker: Worker | None, ctx: Context[Any], body: Body) -> list[Any
 
 async def _first(worker: Worker | None, ctx: Context[Any], branches: tuple[Body, ...]) -> list[Any]:
     tasks = [asyncio.create_task(_run(worker, ctx, branch)) for branch in branches]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    winner = next(task for task in tasks if task.done())
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return winner.result()
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
+    finally:  # also where this is a branch that is itself given up: one that went on alone would run its steps in vain
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _step(worker: Worker | None, ctx: Context[Any], op: Op) -> list[Any]:
@@ -258,9 +259,10 @@ async def _work(worker: Worker | None) -> dict[str, int]:
     return execution.result
 
 
-def run_case(case: Case) -> World:
-    """Run a case with the SDK as its workers."""
+def run_case(case: Case, *, tasks: Any = None) -> World:
+    """Run a case with the SDK as its workers, whose loop has this factory of `tasks`."""
     loop, threads = Loop(), Executor()
+    loop.set_task_factory(tasks)
 
     def replay(start: StartRun, version: int) -> list[RunMessage]:
         if is_served(start.function_id, UUID(start.run_id)):
@@ -293,3 +295,8 @@ def run_case(case: Case) -> World:
             worker.held.close()
         loop.close()
     return world
+
+
+def run_case_eagerly(case: Case) -> World:
+    """Run a case with the SDK as its workers, where tasks begin at once (Python 3.12)."""
+    return run_case(case, tasks=asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]

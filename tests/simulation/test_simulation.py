@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,11 @@ def test_the_engine_keeps_every_promise() -> None:
 
 def test_the_sdk_and_the_engine_keep_every_promise_together() -> None:
     count(lambda: run_seeds(1, count=SDK_PROGRAMS, run=sdk.run_case))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are of Python 3.12")
+def test_they_keep_it_where_tasks_are_eager() -> None:
+    count(lambda: run_seeds(81001328, count=SDK_PROGRAMS, run=sdk.run_case_eagerly))
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

@@ -729,7 +729,7 @@ class World:
             run = outcome.runs.get(run_id)
             resumed = place in outcome.resumed
             said[place] = messages_of(
-                run_id,
+                place,
                 news.get(place),
                 outcome.notices.get(place, ()),
                 groups,

@@ -24,24 +24,24 @@ class Groups(NamedTuple):
     own: int
     steps: Mapping[StepKey, int]
     """Of steps that had ended before."""
-    numbers: Mapping[tuple[UUID, int], int]
-    """Of the messages about them, by (run, number)."""
+    numbers: Mapping[tuple[UUID, UUID, int], int]
+    """Of the messages about them, by (lease, run, number): each holder of a run counts its messages from 1."""
 
     @classmethod
     def of(cls, own: int, steps: Mapping[StepKey, int], arrivals: Iterable[Arrival]) -> Groups:
         """`own` is the batch's commit, `steps` the commits of the steps that had ended before it."""
-        numbers: dict[tuple[UUID, int], int] = {}
+        numbers: dict[tuple[UUID, UUID, int], int] = {}
         if steps:
             for arrival in arrivals:
                 if isinstance(arrival, FromHolder) and isinstance(message := arrival.message, StepDone | StepFailed):
                     group = steps.get(StepKey(arrival.run_id, message.id, message.index))
                     if group is not None:
-                        numbers[arrival.run_id, message.n] = group
+                        numbers[arrival.lease_id, arrival.run_id, message.n] = group
         return cls(own, steps, numbers)
 
 
 def messages_of(
-    run_id: UUID,
+    place: tuple[UUID, UUID],
     news: Sequence[Memo] | None,
     notices: Sequence[Notice],
     groups: Groups,
@@ -49,18 +49,19 @@ def messages_of(
     *,
     resumed: bool = False,
 ) -> list[HolderMessage]:
-    """What the holder of one run is told: commits in their order, then what came to an end, then the rest.
+    """What is told at a `place`, a (lease, run): commits in their order, then what came to an end, then the rest.
 
     `news` that are empty are told all the same: the holder then knows how many waits have settled. One with which the
     run was `resumed` goes on with what came to an end.
     """
+    lease_id, run_id = place
     messages: list[HolderMessage] = []
     numbers: dict[int, list[int]] = {}
     memos = list(news or ())
     rest: dict[type, HolderMessage] = {}
     for notice in notices:
         if isinstance(notice, int):
-            numbers.setdefault(groups.numbers.get((run_id, notice), groups.own), []).append(notice)
+            numbers.setdefault(groups.numbers.get((lease_id, run_id, notice), groups.own), []).append(notice)
         elif isinstance(notice, Memo):
             group = groups.steps.get(StepKey(run_id, notice.id, notice.index), groups.own)
             memos.append(msgspec.structs.replace(notice, group=group))

@@ -303,7 +303,7 @@ class Committer:
             run, resumed = outcome.runs.get(run_id), place in outcome.resumed
             settled = run.settled if run is not None else 0
             told[place] = messages_of(
-                run_id, news.memos.get(place), outcome.notices.get(place, []), groups, settled, resumed=resumed
+                place, news.memos.get(place), outcome.notices.get(place, []), groups, settled, resumed=resumed
             )
             if resumed and run is not None:
                 if not self._holders.is_on(lease_id, run.connection):
