@@ -19,6 +19,7 @@ from rotor.store import functions, intake, leases, starting
 from rotor.store.cancellation import cancel
 from rotor.store.database import Database
 from rotor.store.intake import NewEvent
+from rotor.store.statements import workspace_statement
 from rotor.store.store import Store
 from rotor.store.vault import Vault
 from tests import messages
@@ -328,6 +329,29 @@ async def test_what_speaks_against_a_start_at_once_may_come_at_the_last_moment(
 
     assert (await status_of(store.database, run_id), holder.told) == ("queued", [])
     assert store.holders.room(holder.lease_id) == 10
+
+
+async def test_a_pause_is_answered_once_what_is_just_starting_has_started(store: Store, second_store: Store) -> None:
+    holder = await open_to(store)
+    async with locked(store.database, SAME_EVENT) as other:
+        beginning = asyncio.create_task(send(store, "start f", id="e"))
+        await until_blocked(other)
+        pausing = asyncio.create_task(functions.pause(second_store.database, 1, "f"))
+        await until_blocked(other, 2)
+        await other.execute("DELETE FROM events")
+    await asyncio.gather(beginning, pausing)
+
+    assert (await statuses(store), len(holder.started())) == (["running"], 1)
+
+
+async def test_a_run_that_starts_while_its_function_is_being_paused_is_queued(store: Store) -> None:
+    holder = await open_to(store)
+    async with locked(store.database, workspace_statement("pause_function"), 1, "f", True) as pausing:
+        beginning = asyncio.create_task(begin(store))
+        await until_blocked(pausing)
+    await beginning
+
+    assert (await statuses(store), holder.told) == (["queued"], [])
 
 
 @pytest.mark.parametrize("of", ["connection", "transaction"])

@@ -1,6 +1,11 @@
 -- Pause a function, or let it go on ($3 = false); the first pause of several is kept.
--- Called by store.functions. Index: functions_pkey. Locks: the row.
+-- Called by store.functions. Index: functions_pkey. Locks: the row, FOR UPDATE: waits for whoever is just starting a run of it and
+-- holds it FOR KEY SHARE, so that none begins after the answer.
+WITH held AS MATERIALIZED (
+    SELECT id FROM functions WHERE workspace_id = $1 AND id = $2 FOR UPDATE
+)
 UPDATE functions
 SET paused_at = CASE WHEN $3::bool THEN coalesce(paused_at, rotor_now()) END
-WHERE workspace_id = $1 AND id = $2
-RETURNING id
+FROM held
+WHERE functions.workspace_id = $1 AND functions.id = held.id
+RETURNING functions.id
