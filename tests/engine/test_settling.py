@@ -11,6 +11,7 @@ from rotor.engine.arrivals import ChildEnded, DeadlineReached, EventArrived, Sig
 from rotor.engine.effects import CancelRun, DropWait, PutSignal, ReleaseSignal
 from rotor.engine.run import Known, Run, Signal, Step, Wait
 from rotor.protocol.messages import Memo, RunStatus
+from tests import messages
 from tests.engine.cases import CHILD, LEASE, PARENT, RUN, around, decide, held, key, told, waiting
 
 DUE = Wait(None, due=True)
@@ -77,6 +78,14 @@ def test_a_run_that_was_resumed_and_is_told_of_more_in_one_batch_is_told_of_all_
 
     assert [memo.id for memo in told(outcome)] == ["w", "v"]
     assert (outcome.runs[RUN].status, outcome.runs[RUN].settled) == ("running", 2)
+
+
+def test_a_keeper_that_parks_a_run_twice_and_goes_on_with_it_in_one_batch_is_not_told_to_drop_it() -> None:
+    again, due = messages.parked(RUN, kept=True), DeadlineReached(key("w"))
+    outcome = decide(waiting(kept_by=LEASE), again, due, known=keeping(room=1))
+
+    assert outcome.resumed == {(LEASE, RUN)}
+    assert [type(notice) for notice in told(outcome)] == [Memo]
 
 
 def test_a_run_that_is_due_later_is_not_called_earlier() -> None:

@@ -29,6 +29,7 @@ from rotor.engine.holding import hold
 from rotor.engine.run import Known, Run, Signal, Step, StepKey, Wait
 from rotor.engine.settling import settle
 from rotor.engine.states import STEP_ENDED
+from rotor.protocol.messages import DropRun
 
 __all__ = ["Outcome", "decide_batch"]
 
@@ -107,7 +108,10 @@ def _change(outcome: Outcome, known: Known, before: Run | None, after: Run | Non
         outcome.resumed.discard((before.lease_id, before.id))
     if after.lease_id is not None:
         known.room[after.lease_id] -= 1
-        outcome.resumed.add((after.lease_id, after.id))
+        place = after.lease_id, after.id
+        outcome.resumed.add(place)
+        if place in outcome.notices:  # who said something late while nobody held the run goes on with it all the same
+            outcome.notices[place] = [notice for notice in outcome.notices[place] if not isinstance(notice, DropRun)]
 
 
 def _holder(run: Run | None) -> UUID | None:
