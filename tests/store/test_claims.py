@@ -15,7 +15,7 @@ from rotor.store.claims import claim_invocations
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
-from tests.store.tables import change, locked, run_row, status_of
+from tests.store.tables import change, locked, run_row, status_of, until_blocked
 
 
 def memo(start: StartRun | ResumeRun) -> list[tuple[str, str]]:
@@ -114,6 +114,18 @@ async def test_each_invocation_has_a_lease_of_its_own(store: Store) -> None:
         row = await run_row(store.database, invocation.start.run_id)
         assert row["lease_id"] == invocation.lease_id
     assert len(await claim_invocations(store.database, count=2)) == 1
+
+
+async def test_a_claim_that_has_to_wait_takes_nothing_of_a_function_that_is_paused_meanwhile(store: Store) -> None:
+    await serve(store, "f")
+    holder = await Holder.connect(store)
+    await begin(store)
+    async with locked(store.database, "SELECT 1 FROM leases WHERE id = $1 FOR NO KEY UPDATE", holder.lease_id) as other:
+        claiming = asyncio.create_task(holder.claim())
+        await until_blocked(other)
+        await functions.pause(store.database, 1, "f")
+
+    assert await claiming == []
 
 
 async def test_a_paused_function_is_not_invoked(store: Store) -> None:

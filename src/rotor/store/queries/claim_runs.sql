@@ -1,6 +1,7 @@
 -- The dispatcher, for the holder with lease $2: up to $4 due runs of functions $3 of workspace $1, oldest first for each, the
 -- functions in their order. Index runs_due; SKIP LOCKED, so that claimers never wait for each other nor take the same run.
--- A run is claimed only while its function is neither paused nor served over HTTP, nobody has asked for its cancellation, and
+-- A run is claimed only while its function is neither paused (who pauses it waits for the claim, or the claim for the pause) nor
+-- served over HTTP, nobody has asked for its cancellation, and
 -- the lease holds and $5 is still its holder's connection. A holder that comes back elsewhere waits for that lock, and then
 -- sees what was claimed for its old connection. A run notes the version of its holder's code where that is another one ($6: how
 -- many at most).
@@ -13,6 +14,7 @@ WITH held AS MATERIALIZED (
     WHERE paused_at IS NULL AND serve_url IS NULL
       AND EXISTS (SELECT FROM held)
     ORDER BY given.place
+    FOR KEY SHARE OF functions
 ), due AS (
     SELECT queued.id, queued.kept_by, queued.kept_group, queued.started_at
     FROM wanted, LATERAL (
