@@ -432,10 +432,10 @@ async def test_an_earlier_connection_of_a_holder_writes_nothing_the_short_way(st
     holder, run_id = await hold(store)
     await leases.resume(store.database, 1, holder.lease_id)
     said = FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, "a"), NONE, connection=1)
-    short, _ = divide([said], store.holders)
-    progress = await write_progress(store.database, short)
+    ways = divide([said], store.holders)
+    progress = await write_progress(store.database, ways.progress)
 
-    assert (progress.done, progress.left) == ([], short)
+    assert (progress.done, progress.left) == ([], [said])
     assert await select(store.database, "SELECT 1 FROM steps") == []
 
 

@@ -174,16 +174,6 @@ async def test_a_run_that_waits_for_nothing_any_more_goes_the_short_way_again(st
     assert store.holders.is_quiet(holder.lease_id, run_id)
 
 
-async def test_while_a_message_that_opens_a_wait_is_under_way_no_commit_before_it_calms_the_run(store: Store) -> None:
-    holder, run_id = await hold(store)
-    decided = store.holders.opens(holder.lease_id, run_id)
-    store.holders.calm(holder.lease_id, UUID(run_id), quiet=True)
-    assert not store.holders.is_quiet(holder.lease_id, run_id)
-    decided()
-
-    assert store.holders.is_quiet(holder.lease_id, run_id)
-
-
 async def test_a_run_that_still_waits_for_something_goes_the_long_way(store: Store) -> None:
     holder, run_id = await hold(store)
     holder.slots = 1

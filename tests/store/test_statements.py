@@ -97,6 +97,21 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             [b"1"] * BATCH,
         ),
     ),
+    "put_parks": (
+        {"leases_pkey", "runs_pkey"},
+        (
+            [LEASE],
+            [1],
+            joined,
+            each_one,
+            each_one,
+            ",".join(["true"] * BATCH),
+            ["s4"] * BATCH,
+            each_one,
+            [60.0] * BATCH,
+            none,
+        ),
+    ),
     "read_known": (
         {"steps_pkey", "waits_pkey", "steps_taken"},
         (runs, first_steps, zeros, runs, ["e1"] * BATCH, runs, [True] * BATCH),

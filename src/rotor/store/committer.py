@@ -1,6 +1,6 @@
 """Everything that happens to runs is written here: gathered, decided and committed together, then told to the holders.
 
-Results of steps that nobody else has anything to do with go the short way (`rotor.store.progress`). Of the rest a batch
+What nobody else has anything to do with goes the short way (`rotor.store.progress`). Of the rest a batch
 is one transaction: lock the runs' rows, read what the decisions need, decide (pure), write. Whoever holds a run's row
 decides alone about its steps and waits, whatever other servers do, so a batch can also simply be tried again.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -34,6 +33,7 @@ from rotor.protocol.messages import (
     RunCompleted,
     RunFailed,
     RunMessage,
+    RunParked,
     StepDone,
     StepFailed,
     StepParked,
@@ -47,7 +47,7 @@ from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
 from rotor.store.holders import UNKNOWN, Holders
 from rotor.store.intake import Intake
 from rotor.store.problems import Overloaded
-from rotor.store.progress import Progress, divide, write_progress
+from rotor.store.progress import Progress, divide, write_parks, write_progress
 from rotor.store.reading import lock_runs, read_known
 from rotor.store.steps import memo_of_row
 from rotor.store.wait_spans import ended_waits, trace_waits
@@ -132,13 +132,11 @@ class Committer:
 
         `connection` is the number of its connection: once it has come back by another, the message does nothing.
         """
-        decided = self._opens(lease_id, message)
         arrival = self._from_holder(workspace_id, lease_id, message, connection=connection)
-        self.commits.put(arrival, partial(self._finish, decided))
+        self.commits.put(arrival, self._finish)
 
-    def _finish(self, decided: Callable[[], None], arrival: Arrival, result: Result | BaseException) -> None:
+    def _finish(self, arrival: Arrival, result: Result | BaseException) -> None:
         """What was committed has been told to its holder; what could not be is told here."""
-        decided()
         if isinstance(result, BaseException) and isinstance(arrival, FromHolder):
             self._holders.deliver(arrival.lease_id, [_refused(arrival.message, result)])
 
@@ -152,12 +150,7 @@ class Committer:
         With `can_go_on` false they have ended their invocations: a run that cannot be parked is claimed again.
         """
         arrivals = [self._from_exchange(one, message, can_go_on=can_go_on) for one in said for message in one.messages]
-        decided = [self._opens(one.lease_id, message) for one in said for message in one.messages]
-        try:
-            results = await self.commits.submit_all(arrivals)
-        finally:
-            for tell in decided:
-                tell()
+        results = await self.commits.submit_all(arrivals)
         overloaded = next((result for result in results if isinstance(result, Overloaded)), None)
         if overloaded is not None:
             raise overloaded
@@ -167,17 +160,8 @@ class Committer:
     def _from_exchange(self, said: Exchange, message: RunMessage, *, can_go_on: bool) -> FromHolder:
         self._holders.hear(said.lease_id, message.run_id, message.n)
         return self._from_holder(
-            said.workspace_id,
-            said.lease_id,
-            message,
-            can_go_on=can_go_on,
-            told=said.told,
-            connection=said.connection,
+            said.workspace_id, said.lease_id, message, can_go_on=can_go_on, told=said.told, connection=said.connection
         )
-
-    def _opens(self, lease_id: UUID, message: RunMessage) -> Callable[[], None]:
-        """Note that the message may open a wait; what this returns is to be called once it is decided."""
-        return self._holders.opens(lease_id, message.run_id) if type(message) in OPENS_WAIT else _nothing
 
     def _from_holder(
         self,
@@ -198,12 +182,16 @@ class Committer:
         return FromHolder(run_id, workspace_id, lease_id, message, fresh_id, can_go_on, told, connection)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
-        short, long = divide(arrivals, self._holders)
+        progress, parks, long = divide(arrivals, self._holders)
         results: dict[int, Result] = {}
-        if short:
-            progress = await write_progress(self._database, short)
-            results |= self._tell_progress(progress)
-            long = [*progress.left, *long]
+        if progress:
+            written = await write_progress(self._database, progress)
+            results |= self._tell_progress(written)
+            long = [*written.left, *long]
+        if parks:
+            parked = await write_parks(self._database, parks)
+            results |= self._tell_parked(parked)
+            long = [*parked.left, *long]
         if long:
             results |= await self._decide(long)
         return [results[id(arrival)] for arrival in arrivals]
@@ -229,8 +217,23 @@ class Committer:
         telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
         return {id(arrival): told[arrival.lease_id] for arrival in progress.done}
 
+    def _tell_parked(self, parks: Progress) -> dict[int, Result]:
+        """As of other progress, and note who keeps the bodies, and when the first of the runs wakes."""
+        results = self._tell_progress(parks)
+        for arrival in parks.done:
+            if not isinstance(arrival.message, RunParked):
+                continue
+            if self._holders.forget(arrival.lease_id, arrival.run_id, kept=arrival.message.kept):
+                self._changes.queued.set()
+        if parks.deadline_seconds is not None:
+            self._changes.deadline_in(parks.deadline_seconds)
+        return results
+
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
         """The long way: decide, write, and tell; the results by the identity of their arrivals."""
+        for arrival in arrivals:
+            if type(arrival) is FromHolder and type(arrival.message) in OPENS_WAIT:
+                self._holders.opens(arrival.lease_id, arrival.message.run_id)
         with ExitStack() as reserved:
             starts = reserved.enter_context(self._intake.starting())
             async with self._database.transaction() as connection:
@@ -355,10 +358,6 @@ class Committer:
         task = asyncio.create_task(work, name=name)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
-
-
-def _nothing() -> None:
-    """What there is to do for a message that opens no wait."""
 
 
 def _told(_: Arrival, __: Result | BaseException) -> None:

@@ -59,7 +59,7 @@ class Opening(NamedTuple):
 class _Held:
     """One run, as far as its holder has been told of it."""
 
-    __slots__ = ("begun", "heard", "opening", "quiet", "run_id", "told")
+    __slots__ = ("begun", "heard", "quiet", "run_id", "told")
 
     def __init__(self, run_id: UUID, told: int, *, quiet: bool) -> None:
         self.run_id = run_id
@@ -69,13 +69,8 @@ class _Held:
         """The number of the last message of an invocation."""
         self.quiet = quiet
         """As of the last commit it has no open wait and no counted loss."""
-        self.opening = 0
-        """Messages on their way to a commit that may open a wait."""
         self.begun: set[Step] = set()
         """Steps whose bodies run and that are on record."""
-
-    def opened(self) -> None:
-        self.opening -= 1
 
 
 class _Holder:
@@ -246,22 +241,19 @@ class Holders:
     def is_new(self, lease_id: UUID, run_id: str, step: Step) -> bool:
         """Whether the run is quiet and nothing is on record of its step, as far as is known here."""
         held = self._held(lease_id, run_id)
-        return held is not None and held.quiet and not held.opening and step not in held.begun
+        return held is not None and held.quiet and step not in held.begun
 
     def is_quiet(self, lease_id: UUID, run_id: str) -> bool:
         """Whether the run is held here and nobody but its holder has anything to do with it."""
         held = self._held(lease_id, run_id)
-        return held is not None and held.quiet and not held.opening
+        return held is not None and held.quiet
 
-    def opens(self, lease_id: UUID, run_id: str) -> Callable[[], None]:
-        """The holder opens a wait, so that others may have to do with the run. Call what this returns once that is
-        decided."""
+    def opens(self, lease_id: UUID, run_id: str) -> None:
+        """A commit begins that may open a wait, so that others may have to do with the run: until it has found
+        otherwise (`calm`), the run is not quiet, come of it what may."""
         held = self._held(lease_id, run_id)
-        if held is None:
-            return _nothing
-        held.opening += 1
-        held.quiet = False
-        return held.opened
+        if held is not None:
+            held.quiet = False
 
     def calm(self, lease_id: UUID, run_id: UUID, *, quiet: bool) -> None:
         """What a commit has found: whether the run has an open wait or a counted loss. Of one whose holder came back
@@ -367,7 +359,3 @@ class Holders:
     def _held(self, lease_id: UUID, run_id: str) -> _Held | None:
         holder = self._holders.get(lease_id)
         return None if holder is None else holder.runs.get(run_id)
-
-
-def _nothing() -> None:
-    """What there is to do where a run is not held here."""

@@ -4,10 +4,11 @@ A run is *quiet* while nobody but its holder has anything to do with it: it has 
 and no loss that progress would have to forget. The result of a step of a quiet run, if nothing is on record of the step
 yet, and the run's end, have one outcome if the lease stands and nobody has asked for cancellation. Postgres checks that
 as it writes; a batch in which something does not stand goes the long way (`rotor.store.committer`), where a result that
-was written already is left as it is.
+was written already is left as it is. A quiet run that its worker parks on one sleep, and says nothing else of, has one
+outcome too. It takes a statement of its own, so that results wait for no more than they need.
 
-A quiet run's row is not locked. What keeps others from writing under its holder is the row of the lease: they mark it
-as taken before they take its runs, and it is held here up to the commit.
+While a result is written its run's row is not locked. What keeps others from writing under its holder is the row of the
+lease: they mark it as taken before they take its runs, and it is held here up to the commit.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from uuid import UUID
 import asyncpg
 
 from rotor.engine.arrivals import Arrival, FromHolder
-from rotor.protocol.messages import RunCompleted, StepDone
+from rotor.protocol.messages import RunCompleted, RunParked, StepDone, StepParked
 from rotor.store.database import Database
 from rotor.store.holders import Holders
 
-__all__ = ["Progress", "divide", "write_progress"]
+__all__ = ["Park", "Progress", "Ways", "divide", "write_parks", "write_progress"]
 
 
 class Progress(NamedTuple):
@@ -36,16 +37,45 @@ class Progress(NamedTuple):
     done: Sequence[FromHolder]
     left: Sequence[FromHolder]
     """What has to go the long way after all."""
+    deadline_seconds: float | None = None
+    """How far away the nearest new deadline is."""
 
 
-def divide(arrivals: Sequence[Arrival], holders: Holders) -> tuple[Sequence[FromHolder], Sequence[Arrival]]:
-    """What of a batch goes the short way, and the rest: all that comes of one run stays together, in its order."""
+class Park(NamedTuple):
+    """A quiet run that its worker parks on one sleep."""
+
+    run_id: UUID
+    sleep: StepParked
+    parked: RunParked
+    said: Sequence[FromHolder]
+    """The two messages."""
+
+
+class Ways(NamedTuple):
+    """Which way the parts of a batch go."""
+
+    progress: Sequence[FromHolder]
+    """Results and ends that go the short way."""
+    parks: Sequence[Park]
+    """Parks that do."""
+    long: Sequence[Arrival]
+
+
+def divide(arrivals: Sequence[Arrival], holders: Holders) -> Ways:
+    """Part a batch: all that comes of one run stays together, in its order."""
     fits = [_fits(arrival, holders) for arrival in arrivals]
     if all(fits):
-        return arrivals, []  # type: ignore[return-value]
-    apart = {arrival.run_id for arrival, fit in zip(arrivals, fits, strict=True) if not fit}
-    short = [arrival for arrival in arrivals if arrival.run_id not in apart]
-    return short, [arrival for arrival in arrivals if arrival.run_id in apart]  # type: ignore[return-value]
+        return Ways(arrivals, [], [])  # type: ignore[arg-type]
+    apart: dict[UUID, list[Arrival]] = {
+        arrival.run_id: [] for arrival, fit in zip(arrivals, fits, strict=True) if not fit
+    }
+    progress: list[FromHolder] = []
+    for arrival in arrivals:
+        apart.get(arrival.run_id, progress).append(arrival)  # type: ignore[arg-type]
+    parks = [park for run_id, said in apart.items() if (park := _park(run_id, said, holders)) is not None]
+    parked = {park.run_id for park in parks}
+    long = [arrival for arrival in arrivals if arrival.run_id in apart and arrival.run_id not in parked]
+    return Ways(progress, parks, long)
 
 
 def _fits(arrival: Arrival, holders: Holders) -> bool:
@@ -57,6 +87,19 @@ def _fits(arrival: Arrival, holders: Holders) -> bool:
         plain = message.op == "run" and message.attempts == 1  # type: ignore[union-attr]
         return plain and holders.is_new(arrival.lease_id, message.run_id, (message.id, message.index))  # type: ignore[union-attr]
     return kind is RunCompleted and holders.is_quiet(arrival.lease_id, message.run_id)
+
+
+def _park(run_id: UUID, said: Sequence[Arrival], holders: Holders) -> Park | None:
+    """What a worker says of a quiet run, if that is one sleep and the parking, and nothing else."""
+    match said:
+        case [FromHolder(message=StepParked() as sleep) as first, FromHolder(message=RunParked() as parked) as second]:
+            same = first.lease_id == second.lease_id and first.connection == second.connection is not None
+            plain = sleep.op == "sleep" and sleep.topic is None and sleep.child is None
+            if same and plain and holders.is_quiet(second.lease_id, parked.run_id):
+                return Park(run_id, sleep, parked, (first, second))
+        case _:
+            pass
+    return None
 
 
 async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> Progress:
@@ -105,6 +148,43 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> 
         ended,
         [arrival for arrival, done in zip(arrivals, fates, strict=True) if done],
         [arrival for arrival, done in zip(arrivals, fates, strict=True) if not done],
+    )
+
+
+async def write_parks(database: Database, parks: Sequence[Park]) -> Progress:
+    """Write parks of quiet runs, in one statement that is its own transaction."""
+    parks = sorted(parks, key=lambda park: park.run_id)  # all who lock several runs' rows do it in this order
+    connections: dict[tuple[UUID, int | None], int] = {}
+    leases = []
+    for park in parks:
+        last = park.said[-1]
+        leases.append(connections.setdefault((last.lease_id, last.connection), len(connections) + 1))
+    try:
+        async with database.connection() as connection:
+            row = await connection.fetchrow(
+                "put_parks",
+                [lease_id for lease_id, _ in connections],
+                [number for _, number in connections],
+                _joined(park.parked.run_id for park in parks),
+                _joined(leases),
+                _joined(park.parked.settled for park in parks),
+                _joined(park.parked.kept for park in parks),
+                [park.sleep.id for park in parks],
+                _joined(park.sleep.index for park in parks),
+                [park.sleep.seconds for park in parks],
+                [park.sleep.until for park in parks],
+            )
+    except asyncpg.UniqueViolationError:
+        row = None
+    if row is None:
+        return Progress(0, frozenset(), [], [arrival for park in parks for arrival in park.said])
+    parked = frozenset(row["parked"] or ())
+    return Progress(
+        row["number"],
+        frozenset(),
+        [arrival for park in parks if park.run_id in parked for arrival in park.said],
+        [arrival for park in parks if park.run_id not in parked for arrival in park.said],
+        row["deadline_seconds"],
     )
 
 

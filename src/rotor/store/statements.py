@@ -40,6 +40,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "read_open_children",
             "put_batch",
             "put_progress",
+            "put_parks",
             "read_step_groups",
             "read_ended_waits",
             "close_steps",
