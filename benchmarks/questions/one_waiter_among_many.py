@@ -14,7 +14,7 @@ from benchmarks.questions.events_to_waiters import wait
 from rotor.engine.matching import parse_match
 
 WAITERS = 1_000_000
-EVENTS = 200
+EVENTS = 500
 PAUSE_SECONDS = 0.02
 FIRST_COPY = 10_000_000
 """What the copies wait for; nobody sends it."""
@@ -65,7 +65,10 @@ async def ask(stage: Stage) -> list[Figure]:
 
 
 async def fill(stage: Stage, since: float, count: int) -> None:
-    """Copy a run that waits, as the product has written it, under other ids and for other events."""
+    """Copy a run that waits, as the product has written it, under other ids and for other events.
+
+    They waited already for long: nothing of this writing, a GB and a half, is left to do while the events come.
+    """
     run = await stage.rows.fetchrow(
         "SELECT id, event_id FROM runs WHERE function_id = 'waiter' AND created_at >= to_timestamp($1) LIMIT 1", since
     )
@@ -85,3 +88,4 @@ async def fill(stage: Stage, since: float, count: int) -> None:
         )
     for table in CHANGED:
         await stage.rows.execute(f"VACUUM ANALYZE {table}", timeout=300)
+    await stage.rows.execute("CHECKPOINT", timeout=300)
