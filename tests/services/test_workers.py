@@ -111,6 +111,9 @@ async def test_who_does_not_begin_with_a_hello_is_refused(workers: Workers, fram
         ({"slots": 0}, "WORKER_SLOTS"),
         ({"slots": limits.WORKER_SLOTS + 1}, "WORKER_SLOTS"),
         ({"lease_id": "nonsense"}, "UUID"),
+        ({"worker": ""}, "the worker's name is empty"),
+        ({"worker": "w\0"}, "the worker's name holds a NUL"),
+        ({"worker": "w" * (limits.ID_CHARACTERS + 1)}, "ID_CHARACTERS"),
     ],
 )
 async def test_a_greeting_that_cannot_be_taken_is_refused_for_good(
@@ -146,20 +149,41 @@ async def test_a_worker_that_says_nothing_may_try_again(workers: Workers, monkey
     assert worker.closed[0] == services_workers.TRY_AGAIN
 
 
-async def test_a_welcome_that_fails_leaves_no_ghost_behind(
-    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_that_postgres_broke_off_is_told_to_come_back_and_leaves_no_ghost_behind(
+    store: Store, workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(*_: object) -> None:
-        raise OSError("the database is away")
-
-    monkeypatch.setattr(leases, "held_runs", fail)
-    worker = await FakeWorker(workers).connect()
-    worker.say(hello("f"))
-    with pytest.raises(OSError, match="away"):
+    for table in ("functions", "leases", "runs"):
+        caplog.clear()
+        worker = await FakeWorker(workers).connect()
+        async with locked(store.database, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE") as other:
+            worker.say(hello("f"))
+            (welcoming,) = await until_blocked(other)
+            await other.execute("SELECT pg_terminate_backend($1)", welcoming)
         await worker.gone()
 
-    assert workers.connections == {}
-    assert store.holders.held() == []
+        assert worker.closed == (services_workers.TRY_AGAIN, "the database does not answer")
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "rotor.services"]
+        assert "worker w is not let in, and tries again: the database does not answer" in line
+        assert workers.connections == {}
+        assert store.holders.held() == []
+
+
+async def test_a_worker_that_leaves_while_postgres_breaks_off_is_awaited_until_its_lease_runs_out(
+    store: Store, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    for last_words in ([], [Goodbye()]):
+        caplog.clear()
+        worker = await FakeWorker(workers).connect(hello("f"))
+        worker.say(*last_words)
+        async with locked(store.database, "SELECT FROM leases FOR UPDATE") as other:
+            leaving = asyncio.create_task(worker.leave())
+            (last,) = await until_blocked(other)
+            await other.execute("SELECT pg_terminate_backend($1)", last)
+            await leaving
+
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "rotor.services"]
+        assert "worker w has left, and what it held waits for up to 30 s" in line
+        assert workers.connections == {}
 
 
 # --- messages

@@ -9,11 +9,10 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import click
 
-from rotor.errors import ConfigError, ConnectionLostError
+from rotor.errors import ConfigError
 
 __all__ = [
     "DEV_FOLDER",
@@ -115,28 +114,10 @@ def translated(dsn: str, work: Callable[[], Awaitable[T]]) -> T:
     """Run `work` on the database at `dsn` to its end; where it does not let us in, say so without the password."""
     import asyncio
 
-    import asyncpg
+    from rotor.store.readiness import reaching
 
     async def whole() -> T:
         return await work()
 
-    try:
+    with reaching(dsn):
         return asyncio.run(whole())
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
-        raise ConnectionLostError(
-            f"the database at {_place(dsn)} does not answer ({error}): is Postgres running, and is DATABASE_URL right?"
-        ) from None
-    except (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.InsufficientPrivilegeError,
-    ) as error:
-        raise ConfigError(f"the database at {_place(dsn)} refuses: {error}: correct DATABASE_URL") from None
-    except (asyncpg.ClientConfigurationError, ValueError) as error:
-        raise ConfigError(f"DATABASE_URL is not a Postgres address ({error})") from None
-
-
-def _place(dsn: str) -> str:
-    """Host and port of a URL, which hold no secret."""
-    parts = urlsplit(dsn)
-    return parts.netloc.rpartition("@")[2] or "a local socket"

@@ -17,7 +17,7 @@ from typing import Any
 
 from rotor.dev.app_worker import AppWorker
 from rotor.dev.local_server import HOST, LocalServer, Say, listen
-from rotor.errors import ConfigError
+from rotor.errors import ConfigError, ConnectionLostError
 
 __all__ = ["DevConfig", "run"]
 
@@ -45,7 +45,7 @@ async def run(config: DevConfig, say: Say) -> None:
     """Run everything until Ctrl-C, SIGTERM or SIGHUP; a second one ends at once.
 
     Raises `ConfigError` for a port or data folder in use, where Postgres does not start, and, without reload, for an
-    app that does not load.
+    app that does not load; `ConnectionLostError` where Postgres does not answer.
     """
     stopping = _stop_signals()
     with listen(config.port) as listening:
@@ -54,7 +54,7 @@ async def run(config: DevConfig, say: Say) -> None:
             await _serve(config, server, stopping, say)
         except ExceptionGroup as group:
             # Not `except*`: early releases of Python 3.11 wrap what it raises once more.
-            ours = group.subgroup(ConfigError)
+            ours = group.subgroup((ConfigError, ConnectionLostError))
             if ours is None:
                 raise
             raise ours.exceptions[0] from None

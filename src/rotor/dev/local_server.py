@@ -54,7 +54,10 @@ class LocalServer:
         return self._postgres.dsn if self._postgres else self._given_dsn or ""
 
     async def start(self) -> None:
-        """Return once requests are answered. Raises `ConfigError` where Postgres does not start."""
+        """Return once requests are answered.
+
+        Raises `ConfigError` where Postgres does not start, and `ConnectionLostError` where it does not answer.
+        """
         self._starting = asyncio.create_task(self._start(), name="rotor-dev-start")
         # A thread that starts Postgres cannot be cancelled: `stop` waits for it.
         await asyncio.shield(self._starting)
@@ -89,8 +92,10 @@ class LocalServer:
         await imported
         from rotor.server.server import Server, ServerConfig  # noqa: PLC0415  (takes a while to import)
         from rotor.store.migrate import migrate  # noqa: PLC0415
+        from rotor.store.readiness import reaching  # noqa: PLC0415
 
-        await migrate(self.dsn, schema=self._schema)
+        with reaching(self.dsn):
+            await migrate(self.dsn, schema=self._schema)
         port = self._listening.getsockname()[1]
         config = ServerConfig(database_url=self.dsn, schema=self._schema, host=HOST, port=port, dev=True)
         server = Server(config, listening=self._listening)

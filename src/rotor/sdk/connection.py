@@ -94,7 +94,7 @@ class Connection:
                 self._still_max = BEATS_A_LEASE * welcome.heartbeat_seconds
                 return welcome
             case _:
-                raise ConnectionLostError("the server ended the connection before its greeting")
+                raise ConnectionLostError(f"the server ended the connection before its greeting: {frame.extra or '-'}")
 
     async def write(self) -> None:
         """Write what is sent, for as long as the connection lasts."""

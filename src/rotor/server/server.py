@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -34,7 +34,7 @@ from rotor.services.timers import Timers
 from rotor.services.workers import Workers
 from rotor.store.database import Database
 from rotor.store.migrate import pending
-from rotor.store.readiness import unreadable
+from rotor.store.readiness import reaching, unreadable
 from rotor.store.signing_keys import SigningKeys
 from rotor.store.store import Store
 
@@ -58,18 +58,14 @@ class Server:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Return once requests are answered. Raises `ConfigError` where the database or the port cannot be used."""
+        """Return once requests are answered.
+
+        Raises `ConfigError` where the database or the port cannot be used, and `ConnectionLostError` where the database
+        does not answer.
+        """
         config = self.config
-        await _check_database(config)
-        database = await Database.connect(
-            config.database_url,
-            schema=config.schema,
-            connections_max=config.connections_max,
-            vault=config.vault,
-        )
-        if problem := await unreadable(database):
-            await database.close()
-            raise ConfigError(problem)
+        with reaching(config.database_url):
+            database = await _open_database(config)
         self.store = store = Store.on(
             database,
             payload_bytes_max=config.payload_bytes_max,
@@ -139,7 +135,7 @@ class Server:
 class _Http(uvicorn.Server):
     """uvicorn without signal handlers of its own: whoever started the server stops it."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
@@ -170,15 +166,24 @@ def _loops(store: Store, workers: Workers, invoker: Invoker, config: ServerConfi
     ]
 
 
-async def _check_database(config: ServerConfig) -> None:
-    try:
-        missing = await pending(config.database_url, schema=config.schema)
-    except (OSError, TimeoutError) as error:
-        raise ConfigError(f"Postgres cannot be reached ({error}): check DATABASE_URL and that it runs") from None
-    if missing:
+async def _open_database(config: ServerConfig) -> Database:
+    """A pool to a database that this server can use. Raises `ConfigError`, and what asyncpg raises."""
+    if missing := await pending(config.database_url, schema=config.schema):
         raise ConfigError(
             f"the database lacks {len(missing)} migrations ({', '.join(missing)}): run `rotor migrate` first"
         )
+    async with AsyncExitStack() as opened:
+        database = await Database.connect(
+            config.database_url,
+            schema=config.schema,
+            connections_max=config.connections_max,
+            vault=config.vault,
+        )
+        opened.push_async_callback(database.close)
+        if problem := await unreadable(database):
+            raise ConfigError(problem)
+        opened.pop_all()
+    return database
 
 
 def _bind(config: ServerConfig) -> socket.socket:

@@ -37,8 +37,9 @@ from rotor.protocol.messages import (
 )
 from rotor.services.sockets import Socket
 from rotor.store import functions, leases
+from rotor.store.checks import name_problem
 from rotor.store.message_checks import refusal
-from rotor.store.problems import Invalid
+from rotor.store.problems import Invalid, is_unavailable
 from rotor.store.store import Store
 
 __all__ = ["WorkerConnection", "Workers"]
@@ -161,9 +162,6 @@ class Workers:
         try:
             hello = await self._hello(socket)
             connection = await self._welcome(socket, workspace_id, hello)
-        except TimeoutError:
-            await socket.close(TRY_AGAIN, "no hello came in time, or the database took too long")
-            return
         except CutOffError as error:
             await socket.close(TRY_AGAIN, str(error))
             return
@@ -189,8 +187,11 @@ class Workers:
         return next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
 
     async def _hello(self, socket: Socket) -> Hello:
-        async with asyncio.timeout(HELLO_WITHIN):
-            frame = await socket.receive()
+        try:
+            async with asyncio.timeout(HELLO_WITHIN):
+                frame = await socket.receive()
+        except TimeoutError:
+            raise CutOffError(f"no hello came within {HELLO_WITHIN:.0f} s") from None
         if frame is None:
             raise RotorError("closed before its hello")
         messages = worker_frame.decode(frame)
@@ -202,9 +203,24 @@ class Workers:
             )
         if not 0 < hello.slots <= limits.WORKER_SLOTS:
             raise RotorError(f"slots must be 1 to {limits.WORKER_SLOTS} (WORKER_SLOTS)")
+        if problem := name_problem(hello.worker):
+            raise RotorError(f"the worker's name {problem}")
         return hello
 
     async def _welcome(self, socket: Socket, workspace_id: int, hello: Hello) -> WorkerConnection:
+        try:
+            return await self._let_in(socket, workspace_id, hello)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning(
+                "worker %s is not let in, and tries again: the database does not answer (%s)",
+                hello.worker,
+                type(error).__name__,
+            )
+            raise CutOffError("the database does not answer") from None
+
+    async def _let_in(self, socket: Socket, workspace_id: int, hello: Hello) -> WorkerConnection:
         store, manifest = self._store, hello.manifest
         try:
             await functions.register(
@@ -270,10 +286,21 @@ class Workers:
         lease_id, number = connection.lease_id, connection.number
         del self.connections[lease_id]
         self._store.holders.remove(lease_id)
-        if connection.draining:
-            await leases.give_back(self._store.database, lease_id, connection=number)
-        if not self._stopping:
-            await leases.shorten(self._store.database, lease_id, COMES_BACK_WITHIN, connection=number)
+        try:
+            if connection.draining:
+                await leases.give_back(self._store.database, lease_id, connection=number)
+            if not self._stopping:
+                await leases.shorten(self._store.database, lease_id, COMES_BACK_WITHIN, connection=number)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning(
+                "worker %s has left, and what it held waits for up to %.0f s for its return: the database does not "
+                "answer (%s)",
+                connection.name,
+                limits.LEASE.total_seconds(),
+                type(error).__name__,
+            )
 
     def alive(self) -> dict[UUID, int]:
         """The leases of the workers that were heard lately, each with the number of its connection."""
