@@ -145,7 +145,7 @@ def test_a_deadline_that_was_meant_for_an_earlier_wait_of_the_step_does_nothing(
 
 def test_an_event_is_the_result_of_its_wait() -> None:
     outcome = decide(
-        waiting(), EventArrived(key("w"), "e-1", b'{"id":"e-1"}'), known=parked("wait_for_event", "event:opened")
+        waiting(), EventArrived(key("w"), "e-1", b'{"id":"e-1"}', 1), known=parked("wait_for_event", "event:opened")
     )
 
     put = outcome.steps[key("w")]
@@ -160,9 +160,9 @@ def test_one_event_is_taken_by_one_wait_of_a_run() -> None:
     )
     outcome = decide(
         waiting(),
-        EventArrived(key("first"), "e-1", b"{}"),
-        EventArrived(key("second"), "e-1", b"{}"),
-        EventArrived(key("second"), "e-2", b"{}"),
+        EventArrived(key("first"), "e-1", b"{}", 1),
+        EventArrived(key("second"), "e-1", b"{}", 1),
+        EventArrived(key("second"), "e-2", b"{}", 1),
         known=known,
     )
 
@@ -174,7 +174,7 @@ def test_an_event_that_an_earlier_wait_took_is_not_taken_again() -> None:
     known = parked("wait_for_event", "event:opened")
     known.taken.add((RUN, "e-1"))
 
-    assert decide(waiting(), EventArrived(key("w"), "e-1", b"{}"), known=known).acted == [False]
+    assert decide(waiting(), EventArrived(key("w"), "e-1", b"{}", 1), known=known).acted == [False]
 
 
 def test_a_signal_is_delivered_once() -> None:

@@ -144,7 +144,7 @@ def arrivals(draw: st.DrawFn) -> Arrival:
         case "d":
             return DeadlineReached(key)
         case "e":
-            return EventArrived(StepKey(run_id, "event", 0), draw(st.sampled_from(["e-1", "e-2"])), b"{}")
+            return EventArrived(StepKey(run_id, "event", 0), draw(st.sampled_from(["e-1", "e-2"])), b"{}", 1)
         case "g":
             return SignalArrived(StepKey(run_id, "gate", 0), "s")
         case "c":

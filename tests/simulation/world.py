@@ -861,7 +861,7 @@ class World:
                 if event is None:
                     wait.unlooked = False
                     break
-                arrival = EventArrived(key, event.id, event.encoded())
+                arrival = EventArrived(key, event.id, event.encoded(), 1)
                 if not at_once and self.random.random() < 0.5:  # it takes a while, and others come between
                     server.queue.append((arrival, None, None))
                     done = False

@@ -409,7 +409,7 @@ async def test_an_event_for_a_wait_that_is_over_is_dropped(store: Store) -> None
     await send(store, "opened", id="e-1")
     await match(store)
 
-    late = EventArrived(StepKey(UUID(run_id), "w", 0), "e-2", b"{}")
+    late = EventArrived(StepKey(UUID(run_id), "w", 0), "e-2", b"{}", 1)
     assert not await store.committer.submit(late)
     assert await taken(store, run_id) == "e-1"
 

@@ -195,7 +195,7 @@ async def test_only_a_run_that_does_nothing_but_one_sleep_parks_the_short_way(st
     holder, run_id = await hold(store)
     arrivals = [FromHolder(UUID(run_id), 1, holder.lease_id, one, NONE, connection=1) for one in said(run_id)]
 
-    assert divide(arrivals, store.holders) == ([], [], arrivals)
+    assert divide(arrivals, store.holders) == ([], [], [], arrivals)
 
 
 @pytest.mark.parametrize(("first", "connection"), [(None, None), (uuid4(), 1), (None, 2)])
@@ -209,7 +209,7 @@ async def test_a_park_of_two_holders_or_over_http_goes_the_long_way(
         FromHolder(UUID(run_id), 1, holder.lease_id, parked, NONE, connection=connection and 1),
     ]
 
-    assert divide(arrivals, store.holders) == ([], [], arrivals)
+    assert divide(arrivals, store.holders) == ([], [], [], arrivals)
 
 
 async def test_a_run_that_goes_on_beside_a_sleep_is_not_quiet(store: Store) -> None:

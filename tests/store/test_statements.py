@@ -112,6 +112,10 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             none,
         ),
     ),
+    "put_wakes": (
+        {"leases_pkey", "runs_pkey", "functions_pkey", "waits_pkey", "steps_pkey"},
+        ([LEASE], [1], joined, each_one, first_steps, each_one, ["e1"] * BATCH, [b"1"] * BATCH),
+    ),
     "read_known": (
         {"steps_pkey", "waits_pkey", "steps_taken"},
         (runs, first_steps, zeros, runs, ["e1"] * BATCH, runs, [True] * BATCH),

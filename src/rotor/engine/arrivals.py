@@ -61,6 +61,7 @@ class EventArrived(_OfStep, frozen=True, gc=False):
     event_id: str
     event: bytes
     """The event as JSON, as its workflow sees it."""
+    workspace_id: int
 
 
 class SignalArrived(_OfStep, frozen=True, gc=False):

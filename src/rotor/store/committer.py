@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
 from uuid_utils.compat import uuid7
 
 from rotor import limits, telemetry
@@ -28,7 +29,6 @@ from rotor.protocol.messages import (
     Committed,
     Emission,
     HolderMessage,
-    Memo,
     Refused,
     RunCompleted,
     RunFailed,
@@ -42,15 +42,16 @@ from rotor.protocol.messages import (
 from rotor.protocol.messages import Error as ErrorMessage
 from rotor.store.changes import Changes
 from rotor.store.children import cancel_children
-from rotor.store.database import Connection, Database
+from rotor.store.database import Database
 from rotor.store.group_commit import LAST_WRITES_WITHIN, GroupCommit
-from rotor.store.holders import UNKNOWN, Holders
+from rotor.store.holders import Holders
 from rotor.store.intake import Intake
+from rotor.store.news import News, read_news
 from rotor.store.problems import Overloaded
 from rotor.store.progress import Progress, divide, write_parks, write_progress
 from rotor.store.reading import lock_runs, read_known
-from rotor.store.steps import memo_of_row
 from rotor.store.wait_spans import ended_waits, trace_waits
+from rotor.store.wakes import Wake, waking
 from rotor.store.writing import Written, write
 
 __all__ = ["Committer", "Exchange", "Result"]
@@ -83,15 +84,6 @@ class Exchange(NamedTuple):
     would end otherwise on replay."""
     connection: int | None = None
     """As for `Committer.put`, where the holder is a worker."""
-
-
-class News(NamedTuple):
-    """What was settled of held runs that their holders have not been told."""
-
-    memos: dict[tuple[UUID, UUID], list[Memo]]
-    """By (lease, run)."""
-    everything: frozenset[UUID]
-    """Runs of holders that came back, of which every step is among them."""
 
 
 class Committer:
@@ -182,7 +174,7 @@ class Committer:
         return FromHolder(run_id, workspace_id, lease_id, message, fresh_id, can_go_on, told, connection)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
-        progress, parks, long = divide(arrivals, self._holders)
+        progress, parks, wakes, long = divide(arrivals, self._holders)
         results: dict[int, Result] = {}
         if progress:
             written = await write_progress(self._database, progress)
@@ -192,6 +184,10 @@ class Committer:
             parked = await write_parks(self._database, parks)
             results |= self._tell_parked(parked)
             long = [*parked.left, *long]
+        if wakes:
+            woken = await self._wake(wakes)
+            results |= woken
+            long = [*(wake.arrival for wake in wakes if id(wake.arrival) not in woken), *long]
         if long:
             results |= await self._decide(long)
         return [results[id(arrival)] for arrival in arrivals]
@@ -229,6 +225,19 @@ class Committer:
             self._changes.deadline_in(parks.deadline_seconds)
         return results
 
+    async def _wake(self, wakes: Sequence[Wake]) -> dict[int, Result]:
+        """Wake runs the short way; the results of those that go on, by the identity of their arrivals."""
+        try:
+            with waking(self._holders, self._changes, self.give_back) as waken:
+                async with self._database.connection() as connection:
+                    await waken.write(connection, wakes)
+                waken.hand_out()
+        except asyncpg.UniqueViolationError:
+            return {}
+        if waits := ended_waits(waken.ended):
+            self._trace(waits, waken.group)
+        return {id(arrival): Result(acted=True, told=[]) for arrival in waken.woken}
+
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
         """The long way: decide, write, and tell; the results by the identity of their arrivals."""
         for arrival in arrivals:
@@ -243,7 +252,7 @@ class Committer:
                 known = await read_known(connection, runs, arrivals, keepers=keepers, counted=counted)
                 counted &= known.parked.keys()
                 signals = frozenset(known.signals)
-                news = await self._news(connection, runs, arrivals)
+                news = await read_news(connection, self._holders, runs, arrivals)
                 recorded = {key: step.group for key, step in known.steps.items() if step.status in STEP_ENDED}
                 outcome = decide_batch(runs, known, arrivals, self._random.random)
                 written = await write(connection, outcome, signals, known.settled, self._intake, starts=starts)
@@ -272,29 +281,6 @@ class Committer:
         for arrival in arrivals:
             if isinstance(arrival, FromHolder) and isinstance(message := arrival.message, StepDone):
                 self._holders.end(arrival.lease_id, message.run_id, (message.id, message.index))
-
-    async def _news(self, connection: Connection, runs: Mapping[UUID, Run], arrivals: Sequence[Arrival]) -> News:
-        """What another server settled, or was settled while a serve app could not be told."""
-        said = {
-            (arrival.lease_id, arrival.run_id): arrival.told
-            for arrival in arrivals
-            if isinstance(arrival, FromHolder) and arrival.told is not None
-        }
-        held = {(run.lease_id, run.id): run.settled for run in runs.values() if run.lease_id}
-        missed = [
-            place
-            for place, settled in held.items()
-            if said.get(place, self._holders.told(*place)) not in (None, settled)
-        ]
-        if not missed:
-            return News({}, frozenset())
-        came_back = frozenset(place[1] for place in missed if self._holders.told(*place) == UNKNOWN)
-        rows = await connection.fetch("read_news", [run_id for _, run_id in missed], list(came_back))
-        memos: dict[tuple[UUID, UUID], list[Memo]] = {place: [] for place in missed}
-        places = {run_id: (lease_id, run_id) for lease_id, run_id in missed}
-        for row in rows:
-            memos[places[row["run_id"]]].append(memo_of_row(row))
-        return News(memos, came_back)
 
     def _tell(
         self, outcome: Outcome, groups: Groups, news: News, open_waits: Mapping[UUID, int]

@@ -175,6 +175,17 @@ class Holders:
             if holder.kept and lease_id not in self.hungry and holder.room
         ]
 
+    def keepers_of(self, run_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, int]]:
+        """Who keeps the bodies of these parked runs here and has room for runs that go on: its lease, and the number of
+        its connection."""
+        keepers = [(lease_id, self._holders[lease_id]) for lease_id in self.keeping()]
+        return {
+            run_id: (lease_id, holder.connection)
+            for run_id in run_ids
+            for lease_id, holder in keepers
+            if run_id in holder.kept
+        }
+
     def openings(self, function: Function) -> list[Opening]:
         """The workers here that take a new run of the function at once, the least loaded first.
 

@@ -165,7 +165,7 @@ async def _give(committer: Committer, chosen: Mapping[StepKey, EffectiveEvent]) 
             event = chosen[key]
             if event.position not in encoded:
                 encoded[event.position] = _as_event(event)
-            arrivals.append(EventArrived(key, event.id, encoded[event.position]))
+            arrivals.append(EventArrived(key, event.id, encoded[event.position], event.workspace_id))
         acted = await committer.submit_all(arrivals)
         left += [key for key, done in zip(some, acted, strict=True) if not done]
     return left
@@ -281,7 +281,7 @@ async def _offer(
         for key in interested[event.workspace_id, event.id]:
             if key in looks and key not in chosen and looks[key].match.accepts(candidate):
                 arrived = arrived or _as_event(event)
-                chosen[key] = event.place, EventArrived(key, event.id, arrived)
+                chosen[key] = event.place, EventArrived(key, event.id, arrived, event.workspace_id)
     # Of two waits of one run that choose the same event, the one that was registered first takes it.
     ordered = sorted(chosen, key=order.__getitem__)
     acted = await committer.submit_all([chosen[key][1] for key in ordered])

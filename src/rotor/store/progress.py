@@ -13,16 +13,17 @@ lease: they mark it as taken before they take its runs, and it is held here up t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from rotor.engine.arrivals import Arrival, FromHolder
+from rotor.engine.arrivals import Arrival, EventArrived, FromHolder
 from rotor.protocol.messages import RunCompleted, RunParked, StepDone, StepParked
 from rotor.store.database import Database
 from rotor.store.holders import Holders
+from rotor.store.wakes import Wake
 
 __all__ = ["Park", "Progress", "Ways", "divide", "write_parks", "write_progress"]
 
@@ -58,6 +59,8 @@ class Ways(NamedTuple):
     """Results and ends that go the short way."""
     parks: Sequence[Park]
     """Parks that do."""
+    wakes: Sequence[Wake]
+    """Events for parked runs that do."""
     long: Sequence[Arrival]
 
 
@@ -65,7 +68,7 @@ def divide(arrivals: Sequence[Arrival], holders: Holders) -> Ways:
     """Part a batch: all that comes of one run stays together, in its order."""
     fits = [_fits(arrival, holders) for arrival in arrivals]
     if all(fits):
-        return Ways(arrivals, [], [])  # type: ignore[arg-type]
+        return Ways(arrivals, [], [], [])  # type: ignore[arg-type]
     apart: dict[UUID, list[Arrival]] = {
         arrival.run_id: [] for arrival, fit in zip(arrivals, fits, strict=True) if not fit
     }
@@ -73,9 +76,17 @@ def divide(arrivals: Sequence[Arrival], holders: Holders) -> Ways:
     for arrival in arrivals:
         apart.get(arrival.run_id, progress).append(arrival)  # type: ignore[arg-type]
     parks = [park for run_id, said in apart.items() if (park := _park(run_id, said, holders)) is not None]
-    parked = {park.run_id for park in parks}
-    long = [arrival for arrival in arrivals if arrival.run_id in apart and arrival.run_id not in parked]
-    return Ways(progress, parks, long)
+    wakes = _wakes(apart, holders)
+    short = {park.run_id for park in parks} | {wake.arrival.run_id for wake in wakes}
+    long = [arrival for arrival in arrivals if arrival.run_id in apart and arrival.run_id not in short]
+    return Ways(progress, parks, wakes, long)
+
+
+def _wakes(apart: Mapping[UUID, Sequence[Arrival]], holders: Holders) -> list[Wake]:
+    """The runs to which one event comes, and nothing else, and whose bodies workers here keep."""
+    events = [said[0] for said in apart.values() if len(said) == 1 and type(said[0]) is EventArrived]
+    keepers = holders.keepers_of(event.run_id for event in events) if events else {}
+    return [Wake(event, *keepers[event.run_id]) for event in events if event.run_id in keepers]
 
 
 def _fits(arrival: Arrival, holders: Holders) -> bool:

@@ -41,6 +41,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "put_batch",
             "put_progress",
             "put_parks",
+            "put_wakes",
             "read_step_groups",
             "read_ended_waits",
             "close_steps",
