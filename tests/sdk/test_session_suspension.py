@@ -252,7 +252,7 @@ async def test_a_parking_run_can_be_cancelled() -> None:
     session = server.start()
     await server.until(lambda: session.state == "parking")
     session.receive(CancelRun(run_id=RUN))
-    await server.until(lambda: isinstance(server.sent[-1], RunCancelled))
+    await server.until(lambda: [type(message) for message in server.sent[-1:]] == [RunCancelled])
 
 
 async def test_a_released_run_gives_back_what_was_not_acknowledged() -> None:

@@ -179,6 +179,24 @@ async def test_what_is_ready_together_travels_together(server: WorkerServer) -> 
         assert len(peer.frames) <= 3
 
 
+async def test_of_runs_that_go_to_sleep_together_each_is_parked_in_the_frame_that_tells_of_its_sleep(
+    server: WorkerServer,
+) -> None:
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> None:
+        await ctx.step.sleep("nap", "1h")
+
+    async with working(server, napper):
+        peer = await server.peer()
+        await peer.send(*(start("napper", None, run_id=f"r{number}") for number in range(50)))
+        said: list[list[tuple[type, str]]] = []
+        while sum(map(len, said)) < 100:
+            await peer.receive(RunParked)
+            said = [[(type(message), message.run_id) for message in frame] for frame in peer.frames]  # type: ignore[union-attr]
+    for frame in said:
+        assert [run for kind, run in frame if kind is StepParked] == [run for kind, run in frame if kind is RunParked]
+
+
 async def test_heartbeats_keep_the_pace_of_the_server(server: WorkerServer) -> None:
     server.welcome = msgspec.structs.replace(server.welcome, heartbeat_seconds=0.01)
     async with working(server, doubler):

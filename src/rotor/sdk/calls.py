@@ -162,8 +162,7 @@ class Calls:
         self.counts[call.stage] -= 1
         self.counts[stage] += 1
         call.stage = stage
-        # Whoever stops the run waits for its bodies to end. And what follows from a wait, that the run is parked, is
-        # seen before the wait is sent: it then goes into the same frame.
+        # Whoever stops the run waits for its bodies to end. And a wait is sent with what is seen to follow from it.
         if self.frozen or stage == "waiting":
             self._on_change()
 

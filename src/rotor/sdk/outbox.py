@@ -30,6 +30,7 @@ class Outbox:
         self._channel = channel
         self._numbers = 0
         self._unacknowledged: dict[int, RunMessage] = {}
+        self._held: list[RunMessage] = []
 
     @property
     def unacknowledged(self) -> list[RunMessage]:
@@ -50,7 +51,21 @@ class Outbox:
     def post(self, message: RunMessage) -> None:
         """Send a message that has the next number, which the server acknowledges."""
         self._unacknowledged[message.n] = message
+        if self._held:
+            self.flush()
         call_outside(self._channel.send, message)
+
+    def hold(self, kind: type[M], **fields: Any) -> None:
+        """`send`, once more is sent or with `flush`: so that what follows from the message goes into the same frame."""
+        message = kind(run_id=self.run_id, n=self.next_number(), **fields)
+        self._unacknowledged[message.n] = message
+        self._held.append(message)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self._held = self._held, []
+        for message in held:
+            call_outside(self._channel.send, message)
 
     def mention(self, message: StepStarted | LogLine) -> None:
         """Send what the server does not acknowledge."""

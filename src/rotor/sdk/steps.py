@@ -257,7 +257,7 @@ class Step:
 
     def _send_parked(self, call: Call, op: StepOp, **wait: Any) -> None:
         self._calls.move(call, "waiting")
-        self._calls.outbox.send(StepParked, id=call.id, index=call.index, op=op, **wait)
+        self._calls.outbox.hold(StepParked, id=call.id, index=call.index, op=op, **wait)
 
     def _payload(self, data: object, id: str) -> Raw:
         return encode_payload(data, self._bodies.payload_bytes_max, f"the data of step {id!r}")

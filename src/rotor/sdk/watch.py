@@ -118,7 +118,10 @@ class Watch:
     def _look(self) -> None:
         self._soon = None
         calls = self._calls
-        if calls is None or calls.frozen:
+        if calls is None:
+            return
+        calls.outbox.flush()  # a wait; should the run be parked now, that goes into the same frame
+        if calls.frozen:
             return
         if not calls.order and not calls.only_lost and not self._may_park(calls):
             self._with_the_busy.renew()
