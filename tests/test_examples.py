@@ -131,7 +131,7 @@ async def test_the_schedule_of_the_report_fires(dev: Dev) -> None:
 
 async def fired(rotor: Rotor) -> Run:
     """The run that the schedule starts, once it is there."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             runs = (await rotor.runs.list(function_id="weekly-report")).items
             for run in runs:
@@ -170,7 +170,7 @@ def test_an_example_serves_its_workflow_beside_its_own_routes(dev: Dev, example:
         subprocess.run(sync, env=dev.environment, check=True, capture_output=True)
         event_id = post(f"http://127.0.0.1:{port}{served.path}")["event"]
         (run,) = rotor.events.get(event_id).runs
-        run = rotor.runs.wait(run.id, timeout=30)
+        run = rotor.runs.wait(run.id, timeout=60)
         assert f"{run.output}\n" == output(example)
         assert post(f"http://127.0.0.1:{port}{served.path}")["event"] == event_id
         assert len(rotor.events.get(event_id).runs) == 1
@@ -178,5 +178,5 @@ def test_an_example_serves_its_workflow_beside_its_own_routes(dev: Dev, example:
 
 def post(url: str) -> Any:
     """The JSON that the app answers."""
-    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=60) as answer:
         return json.load(answer)

@@ -79,7 +79,7 @@ async def test_a_call_too_many_is_answered_429_and_counts_for_its_key_alone(
         refused = await us("POST", "/v1/events", {"name": "a", "data": 1, "id": "e"})
         assert refused.status == 429
         assert refused.json["type"] == "urn:rotor:problem:too-many-requests"
-        assert int(refused.headers["retry-after"]) in (99, 100)
+        assert 50 < int(refused.headers["retry-after"]) <= 100
         assert (await them("GET", "/v1/events/e")).status == 404
         assert (await nobody("GET", "/v1/runs")).status == 401
         assert (await nobody("GET", "/healthz")).status == 200

@@ -27,7 +27,7 @@ def waiting(call: Client, app: Starlette, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 async def until_open(app: Starlette, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while app.state.streams.count != count:  # noqa: ASYNC110 - the server notices it on its own
             await asyncio.sleep(0.005)
 

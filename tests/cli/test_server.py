@@ -42,7 +42,7 @@ def running(*arguments: str, cwd: Path, **environment: str) -> Iterator[subproce
 
 def stopped(process: subprocess.Popen[str]) -> tuple[int, str]:
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     return process.returncode, output
 
 

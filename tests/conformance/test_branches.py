@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.conformance.service import Service
+from tests.conformance.service import TRIES, Service
 
 BRANCH = ["one", "two", "three"]
 
@@ -44,10 +44,15 @@ async def test_a_task_group(service: Service, key: str) -> None:
 
 
 async def test_wait_for_the_first(service: Service, key: str) -> None:
-    order = await replayed(service, "branches.wait", key=key)
-    assert sorted(name for done in order for name in done) == ["longest", "quick", "slow"]
+    order: list[list[str]] = []
+    for number in range(TRIES):
+        order = await replayed(service, "branches.wait", key=f"{key}-{number}")
+        assert sorted(name for done in order for name in done) == ["longest", "quick", "slow"]
+        seen = [f"seen {number + 1}" for number in range(len(order))]
+        once(service, f"{key}-{number}", [*branch("slow", "quick"), *seen])
+        if order[0] == ["quick"]:
+            break
     assert order[0] == ["quick"]
-    once(service, key, [*branch("slow", "quick"), *(f"seen {number + 1}" for number in range(len(order)))])
 
 
 async def test_as_completed(service: Service, key: str) -> None:

@@ -65,7 +65,7 @@ async def test_a_schedule_starts_its_function_when_it_is_due_and_plans_the_next(
     assert planned.next_at
     await service.sql("UPDATE triggers SET next_at = rotor_now() - interval '1 second' WHERE cron IS NOT NULL")
     runs = await service.rotor.runs.list(function_id="schedules.yearly")
-    for _ in range(200):
+    for _ in range(1_000):
         if runs.items:
             break
         await asyncio.sleep(0.05)

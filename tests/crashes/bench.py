@@ -24,10 +24,12 @@ from tests.conformance.ledger import FOLDER, notes
 from tests.crashes.workflows import OPEN
 from tests.dev.processes import free_port
 
-__all__ = ["Bench", "Program", "Recorded", "until"]
+__all__ = ["BEFORE_LEASES_END", "Bench", "Program", "Recorded", "until"]
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60
+BEFORE_LEASES_END = 25
+"""Seconds, on a machine that is slow: what needs a lease to run out takes longer."""
 
 Recorded: TypeAlias = dict[tuple[Any, ...], tuple[Any, ...]]
 """What is on record of each step that has ended."""
@@ -71,7 +73,7 @@ class Program:
             self.process.kill()
         self.process.wait()
 
-    async def ended(self, within_seconds: float = 20) -> int:
+    async def ended(self, within_seconds: float = 60) -> int:
         return await asyncio.to_thread(self.process.wait, within_seconds)
 
 
@@ -171,13 +173,13 @@ class Bench:
     def open_gate(self, key: str) -> None:
         (self.ledger / (key + OPEN)).touch()
 
-    async def noted(self, key: str, word: str, *, times: int = 1) -> None:
+    async def noted(self, key: str, word: str, *, times: int = 1, within_seconds: float = 60) -> None:
         """Until a body has written it down."""
 
         async def written() -> bool:
             return self.notes(key).count(word) >= times
 
-        await until(written)
+        await until(written, within_seconds=within_seconds)
 
     async def run_of(self, event_id: str) -> Run:
         """The one run that the event started, as the database has it through a living server."""
@@ -195,7 +197,7 @@ class Bench:
     async def statuses(self) -> dict[str, int]:
         return {row["status"]: row["n"] for row in await self.rows("SELECT status, count(*) AS n FROM runs GROUP BY 1")}
 
-    async def all_ended(self, within_seconds: float = 30) -> None:
+    async def all_ended(self, within_seconds: float = 60) -> None:
         async def ended() -> bool:
             return not set(await self.statuses()) & {"queued", "running", "waiting"}
 
@@ -215,7 +217,7 @@ class Bench:
 async def until(
     condition: Callable[[], Awaitable[bool]],
     *,
-    within_seconds: float = 20,
+    within_seconds: float = 60,
     every_seconds: float = 0.02,
     what: Callable[[], Awaitable[object]] | None = None,
 ) -> None:

@@ -195,7 +195,7 @@ class Lab:
     async def run_worker_into(self, number: int, points: Sequence[str]) -> None:
         """The same for a worker."""
         self.workers[number].signal(signal.SIGTERM)
-        await self.workers[number].ended(40)
+        await self.workers[number].ended()
         for point in points:
             began = time.time()
             self.workers[number] = await self._worker(number, point)
@@ -206,7 +206,7 @@ class Lab:
     async def run_app_into(self, points: Sequence[str]) -> None:
         """The same for the app."""
         self.app.signal(signal.SIGTERM)
-        await self.app.ended(40)
+        await self.app.ended()
         for point in points:
             began = time.time()
             self.app = await self._app(point)
@@ -326,7 +326,7 @@ class Lab:
 
 async def _end(program: Program, how: signal.Signals) -> None:
     program.signal(how)
-    code = await program.ended(40)
+    code = await program.ended()
     assert code == -how or (code == 0 and how is not signal.SIGKILL), program.said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from rotor import limits
-from tests.crashes.bench import Bench, Program, until
+from tests.crashes.bench import BEFORE_LEASES_END, Bench, Program, until
 from tests.dev.processes import free_port
 
 
@@ -21,7 +21,7 @@ async def test_another_invocation_goes_on_where_an_app_was_killed(bench: Bench) 
     first.kill()
     bench.open_gate("g")
     await bench.app(port)
-    assert (await rotor.runs.wait(run.id, timeout=20)).output == ["before", "end", "after"]
+    assert (await rotor.runs.wait(run.id, timeout=BEFORE_LEASES_END)).output == ["before", "end", "after"]
     assert bench.notes("g") == ["before", "begin", "begin", "end", "after"]
     assert before.items() <= (await bench.recorded()).items()
     assert await bench.findings() == []
@@ -75,7 +75,7 @@ async def _completes(bench: Bench, public_url: str) -> None:
     rotor = bench.client()
     bench.open_gate("g")
     run = (await rotor.events.get(await rotor.send("gated", {"key": "g"}))).runs[0]
-    ended = await rotor.runs.wait(run.id, timeout=30)
+    ended = await rotor.runs.wait(run.id, timeout=60)
     assert ended.output == ["before", "end", "after"]
     assert bench.notes("g") == ["before", "begin", "end", "after"]
     assert await bench.findings() == []
@@ -103,7 +103,7 @@ async def test_an_invocation_outlives_its_server(bench: Bench) -> None:
     server.kill()
     await bench.server()
     bench.open_gate("g")
-    await bench.all_ended(10)
+    await bench.all_ended(BEFORE_LEASES_END)
     assert bench.notes("g") == ["before", "begin", "end", "after"]
     assert (await bench.run_of(event)).status == "completed"
     assert await bench.findings() == []
@@ -122,7 +122,7 @@ async def test_a_server_that_is_asked_to_stop_leaves_invocations_to_the_next(ben
     await bench.server()
     bench.open_gate("g")
     # The app knows that nobody reads its response, so its last message comes by call-back.
-    await bench.all_ended(10)
+    await bench.all_ended(BEFORE_LEASES_END)
     assert bench.notes("g") == ["before", "begin", "end", "after"]
     assert (await bench.run_of(event)).status == "completed"
     assert await bench.findings() == []

@@ -7,7 +7,7 @@ import json
 
 import aiohttp
 
-from tests.crashes.bench import Bench, until
+from tests.crashes.bench import BEFORE_LEASES_END, Bench, until
 from tests.crashes.proxy import proxied
 from tests.dev.processes import free_port
 from tests.store.tables import locked
@@ -26,7 +26,7 @@ async def test_a_server_whose_worker_has_moved_on_claims_no_runs_for_it(bench: B
         # The first server has not noticed, and learns of these runs first.
         rotor = bench.client()
         await rotor.send_many([{"name": "chain", "data": {"key": "c", "steps": 2}}] * 20)
-        await bench.all_ended(10)
+        await bench.all_ended(BEFORE_LEASES_END)
     assert await bench.findings() == []
 
 
@@ -42,7 +42,7 @@ async def test_a_connection_whose_worker_has_come_back_is_closed(bench: Bench) -
         await worker.says("connected to", times=2)
         await server.says("its worker has connected again")
         bench.open_gate("g")
-        await bench.all_ended(10)
+        await bench.all_ended(BEFORE_LEASES_END)
         assert (await bench.run_of(event)).status == "completed"
         assert bench.notes("g") == ["before", "begin", "end", "after"]
     assert await bench.findings() == []
@@ -73,7 +73,7 @@ async def test_a_worker_that_comes_back_to_a_full_server_waits_and_gets_again_wh
         await worker.says("connected to", times=2)
         await asyncio.gather(*cancelling)
         bench.open_gate("g")
-        await bench.all_ended(10)
+        await bench.all_ended(BEFORE_LEASES_END)
     assert (await bench.run_of(event)).status == "completed"
     assert bench.notes("c") == ["0"]
     assert not await bench.rows("SELECT FROM runs WHERE losses > 0")

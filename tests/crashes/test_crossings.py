@@ -12,6 +12,7 @@ import pytest
 
 from rotor import Context, create_function
 from rotor.protocol.messages import Committed, DropRun, ResumeRun, RunCompleted, RunMessage, RunReleased, StepDone
+from rotor.sdk import bodies
 from rotor.sdk.functions import Function
 from rotor.sdk.held_runs import HeldRuns
 from tests.sdk.serving import start
@@ -27,17 +28,18 @@ class Line:
         self.sent.append(message)
 
     async def carries(self, kind: type[RunMessage], *, times: int = 1) -> RunMessage:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while sum(isinstance(message, kind) for message in self.sent) < times:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         return [message for message in self.sent if isinstance(message, kind)][-1]
 
 
-left = asyncio.Event()
+entered, left = asyncio.Event(), asyncio.Event()
 
 
 async def stubborn() -> str:
     """Ends as it likes, cancelled or not."""
+    entered.set()
     with suppress(asyncio.CancelledError):
         await left.wait()
     return "stubborn"
@@ -49,7 +51,9 @@ async def stubborn_flow(ctx: Context[Any]) -> str:
 
 
 @pytest.fixture
-async def line() -> AsyncIterator[Line]:
+async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
+    monkeypatch.setattr(bodies, "SHOWN_AFTER_SECONDS", 3_600)
+    entered.clear()
     left.clear()
     yield Line()
     left.set()
@@ -78,7 +82,7 @@ async def test_nothing_that_a_dropped_body_still_does_is_said_of_the_run_that_be
     held = holding(line, stubborn_flow)
     order = start("stubborn", None)
     held.receive(order)
-    await asyncio.sleep(0.01)
+    await entered.wait()
     held.receive(DropRun(run_id=order.run_id, reason="the lease is over"))
     held.receive(order)
     await asyncio.sleep(0.05)

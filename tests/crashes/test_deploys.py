@@ -87,12 +87,12 @@ async def test_workers_of_old_and_of_new_code_go_on_with_the_same_runs(bench: Be
     rotor = bench.client()
     for run_id in runs[:4]:
         await rotor.complete_signal(f"gate-{run_id}", {})
-    ended = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[:4]]
+    ended = [await rotor.runs.wait(run_id, timeout=60) for run_id in runs[:4]]
     old.signal(signal.SIGTERM)
     await old.ended()
     for run_id in runs[4:]:
         await rotor.complete_signal(f"gate-{run_id}", {})
-    later = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[4:]]
+    later = [await rotor.runs.wait(run_id, timeout=60) for run_id in runs[4:]]
 
     assert all(run.output in (OLD_END, NEW_END) for run in ended)
     assert [run.output for run in later] == [NEW_END] * 4
@@ -116,7 +116,7 @@ async def test_an_app_of_new_code_takes_over_the_runs_of_the_old_one_and_what_ca
     rotor = bench.client()
     for run_id in runs[:2]:
         await rotor.complete_signal(f"gate-{run_id}", {})
-    ended = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[:2]]
+    ended = [await rotor.runs.wait(run_id, timeout=60) for run_id in runs[:2]]
     old.signal(signal.SIGTERM)
     await old.ended()
     for run_id in runs[2:4]:
@@ -124,7 +124,7 @@ async def test_an_app_of_new_code_takes_over_the_runs_of_the_old_one_and_what_ca
     await app(bench, tmp_path, "new", NEW, port)
     for run_id in runs[4:]:
         await rotor.complete_signal(f"gate-{run_id}", {})
-    later = [await rotor.runs.wait(run_id, timeout=20) for run_id in runs[2:]]
+    later = [await rotor.runs.wait(run_id, timeout=60) for run_id in runs[2:]]
 
     assert [run.output for run in ended] == [OLD_END] * 2
     assert [run.output for run in later] == [NEW_END] * 4
@@ -146,7 +146,7 @@ async def test_an_id_that_is_something_else_now_fails_the_run_and_names_both(ben
     await worker(bench, tmp_path, "wrong", MISMATCHED)
     rotor = bench.client()
     await rotor.complete_signal(f"gate-{run_id}", {})
-    ended = await rotor.runs.wait(run_id, timeout=20)
+    ended = await rotor.runs.wait(run_id, timeout=60)
 
     assert ended.status == "failed"
     assert ended.error is not None

@@ -64,7 +64,7 @@ async def test_all_that_was_acknowledged_survives_a_crash_of_postgres(own: tuple
     await asyncio.sleep(2)
     stop.set()
     await sending
-    await bench.all_ended(30)
+    await bench.all_ended()
     started = {row["event_id"] for row in await bench.rows("SELECT event_id FROM runs")}
     assert set(sent) <= started
     assert recorded.items() <= (await bench.recorded()).items()

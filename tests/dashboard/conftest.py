@@ -13,13 +13,15 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 from yarl import URL
 
 from rotor.server.server import Server, ServerConfig
 from rotor.store.keys import Keys
 from rotor.store.migrate import migrate
 from tests.dev.processes import free_port
+
+expect.set_options(timeout=60_000)
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -78,7 +80,7 @@ async def serving(dsn: str, schema: str, *, dev: bool) -> AsyncIterator[Server]:
 @asynccontextmanager
 async def browsing(url: str) -> AsyncIterator[Browser]:
     jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield Browser(url, session)
 
 

@@ -102,7 +102,7 @@ async def stage(dev_server: Server, chromium: Chromium) -> AsyncIterator[Stage]:
     worker = connect(found, url=url, api_key="none")
     running = asyncio.create_task(worker.run())
     page = await chromium.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -57,7 +57,7 @@ async def stage(dev_server: Server, chromium: Chromium) -> AsyncIterator[Stage]:
     """What goes wrong fails the test: errors, messages of the browser, requests to elsewhere, a payload's script."""
     await scenery.build(dev_server.store.database)
     page = await chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     problems: list[str] = []
     url = dev_server.config.url
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -90,7 +90,7 @@ async def test_a_run_that_comes_into_sight_is_listened_to_as_well(monkeypatch: p
 
     response = await Live(changes).follow(look)
     assert isinstance(response, StreamingResponse)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert [text async for text in response.body_iterator][-1] == "event: end\ndata: \n\n"
 
 

@@ -34,7 +34,7 @@ async def sleeper(store: Store) -> str:
 
 async def until(store: Store, run_id: str, step_id: str, status: str) -> None:
     changed = store.changes.listen(UUID(run_id))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await step_status(store.database, run_id, step_id) != status:
             await changed.wait()
             changed.clear()

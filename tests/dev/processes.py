@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,7 +51,7 @@ def offspring(process_id: int) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], *, within_seconds: float = 15) -> bool:
+def eventually(condition: Callable[[], bool], *, within_seconds: float = 60) -> bool:
     deadline = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -78,11 +80,16 @@ def spawn(command: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+PORTS = iter(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
+"""Below those that the system gives to whoever connects or asks for any."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One at which nobody listens, and that was not given before."""
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there is no port left")
 
 
 class RotorDev:
@@ -111,7 +118,7 @@ class RotorDev:
 
     def wait_for(self, text: str, *, after: int = 0) -> int:
         """Where in the output `text` ends, once it is there after position `after`."""
-        assert eventually(lambda: text in self.output[after:] or self.process.poll() is not None, within_seconds=30)
+        assert eventually(lambda: text in self.output[after:] or self.process.poll() is not None, within_seconds=60)
         assert text in self.output[after:], self.output
         return self.output.index(text, after) + len(text)
 
@@ -128,7 +135,7 @@ class RotorDev:
 
     def wait(self) -> int:
         """Its exit code, once it and its output have ended."""
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._reader.join()
         return code
 

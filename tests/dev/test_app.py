@@ -89,7 +89,7 @@ def test_an_event_runs_the_app_and_a_restart_on_its_data_keeps_the_run(start: St
     everything = offspring(dev.process.pid)
     assert len(everything) > 4
     assert dev.stop(signal.SIGINT) == 0
-    assert not any(lives(process_id) for process_id in everything)
+    assert eventually(lambda: not any(lives(process_id) for process_id in everything), within_seconds=10)
 
     again = start("--no-reload")
     again.wait_for("Ready on")

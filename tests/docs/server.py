@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
@@ -15,21 +14,15 @@ from rotor.server.server import Server, ServerConfig
 from rotor.store.keys import CreatedKey, Keys
 from rotor.store.migrate import migrate
 from rotor.store.retention import Retention
+from tests.dev.processes import free_port
 
-__all__ = ["DocsServer", "free_port"]
+__all__ = ["DocsServer"]
 
 T = TypeVar("T")
 
 CALL_SECONDS = 60
 KEPT = timedelta(days=100 * 365)
 """Longer than any example moves the clock."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class DocsServer:

@@ -119,7 +119,7 @@ def _curl(arguments: list[str], names: dict[str, Any]) -> None:
     assert _is_routed(method, path.partition("?")[0]), f"the API has no {method} {path}"
     body = None if data is None else data.encode()
     request = urllib.request.Request(os.environ["ROTOR_URL"] + path, data=body, headers=headers, method=method)
-    with urllib.request.urlopen(request, timeout=15) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         names["ANSWER"] = answer.read().decode()
 
 

@@ -24,7 +24,7 @@ from tests.docs.server import DocsServer
 
 __all__ = ["Stage"]
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 ROUND_SECONDS = 0.02
 
 

@@ -16,7 +16,7 @@ from tests.dev.processes import free_port
 
 __all__ = ["at_rest", "reaches", "serving"]
 
-WITHIN_SECONDS = 20
+WITHIN_SECONDS = 60
 
 
 @asynccontextmanager

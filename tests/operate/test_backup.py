@@ -85,7 +85,7 @@ async def test_runs_that_waited_at_a_backup_go_on_after_it_is_restored(
         await rotor.send("mail", {"to": "ada", "text": "for ada"})
         for run_id, name in ((asking, "bob"), (waiting, "ada")):
             await rotor.complete_signal(name, f"from {name}")
-            done = await rotor.runs.wait(run_id, timeout=20)
+            done = await rotor.runs.wait(run_id, timeout=60)
             assert done.output == ["before", f"for {name}", f"from {name}", "after"]
         database = await Database.connect(dsn, schema=clean_schema, connections_max=1)
         try:

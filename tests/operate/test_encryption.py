@@ -73,7 +73,7 @@ async def begin(rotor: Rotor) -> str:
 async def finish(rotor: Rotor, run_id: str) -> None:
     await rotor.send("named", {"to": MARK})
     await rotor.complete_signal(f"answer-{run_id}", {"by": MARK})
-    run = await rotor.runs.wait(run_id, timeout=20)
+    run = await rotor.runs.wait(run_id, timeout=60)
     assert run.status == "completed", run.error
     assert run.output[:4] == [{"out": MARK}, {"to": MARK, "text": f"{MARK}!"}, {"to": MARK}, {"by": MARK}]
     assert MARK in run.output[4]

@@ -34,13 +34,13 @@ async def test_nothing_that_a_run_holds_is_printed_however_it_fails(bench: Bench
     runs = [(await rotor.events.get(await rotor.send("leaky", {"way": way, "secret": MARK}))).runs for way in WAYS]
     runs.append((await rotor.events.get(await rotor.send("typed", {"number": MARK}))).runs)
     for (run,) in runs:
-        ended = await rotor.runs.wait(run.id, timeout=20)
+        ended = await rotor.runs.wait(run.id, timeout=60)
         assert (ended.status == "completed") is (ended.output is not None), ended
     (napping,) = (await rotor.events.get(await rotor.send("naps", {"secret": MARK}))).runs
     await bad_requests(bench)
     await rotor.complete_signal(f"signal-{MARK}", {"secret": MARK})
     await rotor.runs.cancel(napping.id)
-    assert (await rotor.runs.wait(napping.id, timeout=20)).status == "cancelled"
+    assert (await rotor.runs.wait(napping.id, timeout=60)).status == "cancelled"
 
     arguments = [command_line(program) for program in (server, worker)]
     for program in (worker, server):

@@ -78,7 +78,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 async def ended(rotor: Rotor, function_id: str) -> Run:
     (run,) = (await rotor.runs.list(function_id=function_id)).items
-    return await rotor.runs.wait(run.id, timeout=20)
+    return await rotor.runs.wait(run.id, timeout=60)
 
 
 async def test_one_trace_leads_from_the_sender_through_runs_and_steps_to_children(
@@ -88,7 +88,7 @@ async def test_one_trace_leads_from_the_sender_through_runs_and_steps_to_childre
     async with serving(dsn, clean_schema, [parent, child, told]) as rotor:
         with trace.get_tracer("shop").start_as_current_span("checkout"):
             sent = await rotor.events.get(await rotor.send("parent.asked", {"secret": MARK}))
-        run = await rotor.runs.wait(sent.runs[0].id, timeout=20)
+        run = await rotor.runs.wait(sent.runs[0].id, timeout=60)
         assert run.status == "completed", run.error
         assert (await ended(rotor, "told")).status == "failed"
     found = spans.get_finished_spans()
@@ -127,7 +127,7 @@ async def test_where_an_app_is_served_each_stay_of_a_run_is_within_the_call_that
                 assert answer.status == 200
             with trace.get_tracer("shop").start_as_current_span("checkout"):
                 sent = await rotor.events.get(await rotor.send("parent.asked", {"secret": MARK}))
-            run = await rotor.runs.wait(sent.runs[0].id, timeout=20)
+            run = await rotor.runs.wait(sent.runs[0].id, timeout=60)
             assert run.status == "completed", run.error
             assert (await ended(rotor, "told")).status == "failed"
     found = spans.get_finished_spans()
@@ -161,7 +161,7 @@ async def test_each_wait_is_a_span_from_its_beginning_to_its_end(
         await reaches(rotor, sent.runs[0].id, "mail")
         await rotor.send("mail.came", MARK)
         await rotor.complete_signal("open-1", MARK)
-        run = await rotor.runs.wait(sent.runs[0].id, timeout=20)
+        run = await rotor.runs.wait(sent.runs[0].id, timeout=60)
         assert run.status == "completed", run.error
     found = spans.get_finished_spans()
     waits = {span.attributes["rotor.step_id"]: span for span in found if span.name.startswith("wait ")}
@@ -192,7 +192,7 @@ async def test_server_and_worker_send_their_spans_to_a_collector(dsn: str, clean
             await worker.says("connected to")
             rotor = bench.client()
             asked = await rotor.events.get(await rotor.send("naps.asked", None))
-            assert (await rotor.runs.wait(asked.runs[0].id, timeout=20)).output == f"{MARK} worked"
+            assert (await rotor.runs.wait(asked.runs[0].id, timeout=60)).output == f"{MARK} worked"
             for program in (worker, server):
                 program.signal(signal.SIGTERM)
                 assert await program.ended() == 0, program.said

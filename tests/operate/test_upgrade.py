@@ -43,7 +43,7 @@ async def test_an_older_server_serves_through_a_migration_and_starts_again_after
         async def keep_busy() -> None:
             while not migrated.is_set() or len(outputs) < 20:
                 run = (await rotor.events.get(await rotor.send("count", 5))).runs[0]
-                outputs.append((await rotor.runs.wait(run.id, timeout=20)).output)
+                outputs.append((await rotor.runs.wait(run.id, timeout=60)).output)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
@@ -57,4 +57,4 @@ async def test_an_older_server_serves_through_a_migration_and_starts_again_after
     assert await pending(dsn, schema=clean_schema) == []
     async with serving(dsn, clean_schema, [count, wait]) as rotor:
         await rotor.complete_signal("go", "on")
-        assert (await rotor.runs.wait(waiting, timeout=20)).output == "on"
+        assert (await rotor.runs.wait(waiting, timeout=60)).output == "on"

@@ -140,7 +140,7 @@ class FakeServer:
 
     async def rest(self) -> str:
         """The run's status once it has ended or is parked, and the session knows."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.status == "running" or (self.session and self.session.state in ("running", "parking")):
                 self.changed.clear()
                 await self.changed.wait()
@@ -148,7 +148,7 @@ class FakeServer:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once `condition` holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  (whatever makes it hold does not know)
                 await asyncio.sleep(0)
 

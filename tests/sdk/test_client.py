@@ -300,7 +300,7 @@ async def test_many_waits_and_streams_keep_nothing_else_from_the_server() -> Non
     async def follow(rotor: Rotor) -> Run:
         return [change async for change in rotor.runs.stream("r1") if isinstance(change, Run)][-1]
 
-    async with serving(answer) as url, Rotor("rk_test", url) as rotor, asyncio.timeout(20):
+    async with serving(answer) as url, Rotor("rk_test", url) as rotor, asyncio.timeout(60):
         lasting = [asyncio.create_task(rotor.runs.wait("r1")) for _ in range(101)]
         lasting += [asyncio.create_task(follow(rotor)) for _ in range(101)]
         for _ in lasting:
@@ -320,7 +320,7 @@ async def test_the_blocking_client_does_the_same(server: Server) -> None:
     def use() -> tuple[str, list[str], bool]:
         with SyncRotor("rk_test", server.url) as rotor:
             sent = rotor.send("x", {"a": 1}, id="e1")
-            return sent, [change.status for change in rotor.runs.stream("r1")], rotor.runs.wait("r1", timeout=10).ended
+            return sent, [change.status for change in rotor.runs.stream("r1")], rotor.runs.wait("r1", timeout=60).ended
 
     server.answer({"ids": ["e1"]}, 202)
     ended = {**RUN, "status": "completed"}

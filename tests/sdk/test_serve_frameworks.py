@@ -240,7 +240,7 @@ async def test_a_caller_that_hangs_up_is_told_the_end_by_call_back(
         posting.cancel()
         await asyncio.gather(posting, return_exceptions=True)
         server.may_answer.set()
-        await asyncio.wait_for(server.ended.wait(), 10)
+        await asyncio.wait_for(server.ended.wait(), 60)
 
 
 def test_flasks_own_test_client_sees_the_serve_path() -> None:

@@ -156,7 +156,7 @@ async def test_a_lease_that_is_lost_while_more_is_ready_ends_the_invocation_too(
     await ended.wait()
     await asyncio.sleep(0.01)
     server.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await running == []
 
 
@@ -182,7 +182,7 @@ async def test_a_run_that_is_told_of_a_settled_wait_as_it_would_park_goes_on(
     await server.is_asked.wait()
     await asyncio.sleep(0.01)
     server.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         messages = await running
     assert [message.id for frame in server.frames for message in frame if isinstance(message, StepDone)] == ["double"]
     assert isinstance(messages[-1], RunParked)
@@ -206,9 +206,10 @@ async def test_cancelling_stops_before_the_next_step(server: CheckpointServer, i
 
 
 async def test_a_caller_that_goes_away_leaves_no_body_behind(server: CheckpointServer, invoker: Invoker) -> None:
-    left = asyncio.Event()
+    entered, left = asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
+        entered.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -219,11 +220,11 @@ async def test_a_caller_that_goes_away_leaves_no_body_behind(server: CheckpointS
         await ctx.step.run("hang", hang)
 
     task = asyncio.create_task(run(invoker, hanging, server.url))
-    await asyncio.sleep(0.05)
+    await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(left.wait(), 5)
+    await asyncio.wait_for(left.wait(), 60)
 
 
 async def test_where_the_caller_has_hung_up_the_last_message_is_posted_too(

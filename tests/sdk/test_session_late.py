@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from rotor.protocol.messages import Committed, Memo, RunCompleted, Settled, StepDone, StepFailed
 from rotor.sdk.context import Context
 from tests.sdk.fake_server import RUN, FakeServer
@@ -64,6 +66,7 @@ async def test_news_of_a_try_that_has_begun_does_not_begin_it_again() -> None:
     assert len(tries) == 2
 
 
+@pytest.mark.usefixtures("announced")
 async def test_a_try_that_was_cut_off_is_not_counted() -> None:
     tries: list[int] = []
     hold = asyncio.Event()

@@ -231,7 +231,7 @@ async def test_tasks_that_a_step_body_starts_do_not_count_as_branches() -> None:
     background: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        background.append(asyncio.create_task(asyncio.sleep(0.2)))
+        background.append(asyncio.create_task(asyncio.sleep(3_600)))
 
     async def body(ctx: Body) -> None:
         await ctx.step.run("a", start)
@@ -241,7 +241,8 @@ async def test_tasks_that_a_step_body_starts_do_not_count_as_branches() -> None:
     assert await server.run() == "waiting"
     assert not background[0].done()
     await server.lose()
-    assert not background[0].cancelled()
+    assert not background[0].cancelling()
+    background[0].cancel()
 
 
 async def test_a_cancelled_branch_cancels_the_body_of_its_step_and_withdraws_it() -> None:
@@ -276,7 +277,7 @@ async def test_an_at_most_once_step_is_announced_before_it_runs_and_never_runs_a
 
     async def charge() -> str:
         ran.append(1)
-        await asyncio.sleep(0.05)
+        await asyncio.Event().wait()
         return "charged"
 
     async def body(ctx: Body) -> str:
@@ -306,6 +307,7 @@ async def test_an_at_most_once_step_that_is_not_cut_off_completes() -> None:
     assert server.output == "charged"
 
 
+@pytest.mark.usefixtures("announced")
 async def test_a_body_that_takes_a_while_is_announced_once() -> None:
     async def slow() -> None:
         await asyncio.sleep(0.5)

@@ -400,7 +400,7 @@ async def test_threads_of_step_bodies_do_not_hold_up_a_close() -> None:
 
     def slow() -> None:
         entered.set()
-        proceed.wait(5)
+        proceed.wait(60)
 
     async def body(ctx: Body) -> None:
         await ctx.step.run("slow", slow)

@@ -93,7 +93,7 @@ async def test_parallel_branches_keep_their_results_and_ids_in_order() -> None:
 
 
 async def test_parallel_bodies_run_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=60)
 
     def meet() -> int:
         return together.wait() * 0
@@ -144,7 +144,7 @@ async def test_a_handler_in_ordinary_blocking_work_is_not_parked() -> None:
 
     def body(ctx: Body) -> list[Any]:
         def busy() -> str:
-            proceed.wait(5)
+            proceed.wait(60)
             return ctx.step.run("late", echo, "late")
 
         return ctx.step.parallel([busy, lambda: ctx.step.sleep("nap", "1h")])
@@ -164,7 +164,7 @@ async def test_a_cancelled_plain_handler_records_the_step_in_flight_and_nothing_
 
     def slow() -> str:
         entered.set()
-        proceed.wait(5)
+        proceed.wait(60)
         return "slow"
 
     def body(ctx: Body) -> None:

@@ -110,10 +110,10 @@ async def test_the_second_request_of_a_connection_is_waited_for_no_longer(
     app: App, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.pieces = 0
-    monkeypatch.setattr(connections, "HEAD_SECONDS", SOON)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
     assert (await reader.readuntil(b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    monkeypatch.setattr(connections, "HEAD_SECONDS", SOON)
     writer.write(b"GET / HTTP/1.1\r\n")
     assert await closed(reader)
     writer.close()
@@ -170,8 +170,8 @@ async def test_who_keeps_going_is_served_however_many_requests_come(app: App, po
 
 
 async def test_a_websocket_may_be_silent(app: App, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", SOON)
-    monkeypatch.setattr(connections, "BODY_SILENCE_SECONDS", SOON)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1)  # enough for its greeting
+    monkeypatch.setattr(connections, "BODY_SILENCE_SECONDS", 1)
     async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{port}") as socket:
         assert await told(port, b"") == b""  # as long as this takes, the other one would be cut off, too
         await socket.send_str("still here")

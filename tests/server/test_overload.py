@@ -89,7 +89,7 @@ async def test_a_connection_too_many_is_told_when_to_come_again_and_makes_room(
         assert "handshake" not in caplog.text
         for _, writer in held:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await session.get(f"{server.config.url}/v1/runs")).status == 503:
                 pass  # until the server has seen that the connections are gone
 

@@ -183,7 +183,7 @@ async def test_an_app_that_does_not_take_the_run_is_tried_again_later_and_no_los
     row = await run_row(store.database, run_id)
 
     assert (row["status"], row["losses"]) == ("queued", 0)
-    assert await claim_invocations(store.database, count=1) == []
+    assert row["due_at"] >= row["created_at"] + timedelta(seconds=1)
     store.database.advance(timedelta(seconds=2))
     app.answer = says(messages.completed)
     await invoke(store, invoker, run_id)
@@ -195,30 +195,28 @@ async def test_an_app_that_nobody_answers_for_is_tried_again_after_a_quarter_of_
 ) -> None:
     await serve(store, "f", serve_url="http://127.0.0.1:9/api/rotor")
     run_id = await begin(store)
-    waits = []
-    for more_seconds in (0, 2, 18, 80, 900):
+    began = time.monotonic()
+    for more_seconds, seconds in ((0, 1), (2, 1), (18, 5), (80, 25), (900, 60)):
         store.database.advance(timedelta(seconds=more_seconds))
+        called_at = await store.database.fetchval("read_clock")
         await invoke(store, invoker, run_id)
-        waits.append(await wait_of(store, run_id))
+        wait = ((await run_row(store.database, run_id))["due_at"] - called_at).total_seconds()
+        assert seconds <= wait <= seconds + 1.25 * (time.monotonic() - began)
 
-    assert waits == [pytest.approx(seconds, abs=0.5) for seconds in (1, 1, 5, 25, 60)]
     assert (await run_row(store.database, run_id))["losses"] == 0
 
 
 async def test_many_runs_that_find_nobody_at_once_wait_no_longer_than_one(store: Store, invoker: Invoker) -> None:
     await serve(store, "f", serve_url="http://127.0.0.1:9/api/rotor")
     runs = [await begin(store) for _ in range(10)]
+    began = time.monotonic()
     for run_id in runs:
         await invoke(store, invoker, run_id)
 
-    assert max([await wait_of(store, run_id) for run_id in runs]) <= 1
-
-
-async def wait_of(store: Store, run_id: UUID) -> float:
-    """Seconds until the run is due."""
-    statement = "SELECT extract(epoch FROM due_at - rotor_now())::float8 AS due FROM runs WHERE id = $1"
-    (row,) = await select(store.database, statement, run_id)
-    return float(row["due"])
+    (row,) = await select(
+        store.database, "SELECT extract(epoch FROM max(due_at) - rotor_now())::float8 AS due FROM runs"
+    )
+    assert row["due"] <= max(1, (time.monotonic() - began) / 4)
 
 
 async def test_people_see_when_an_app_answered_last_and_that_it_does_not(
@@ -518,7 +516,7 @@ async def test_an_answer_that_comes_while_too_much_waits_to_be_written_waits_too
 async def test_an_app_that_answers_too_late_has_lost_the_run(
     store: Store, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "INVOCATION", timedelta(milliseconds=50))
+    monkeypatch.setattr(limits, "INVOCATION", timedelta(seconds=1))
     asked = asyncio.Event()
 
     async def never(_: web.Request, __: Invocation) -> web.StreamResponse:

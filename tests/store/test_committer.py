@@ -165,10 +165,10 @@ async def test_a_write_outlives_the_loss_of_its_connection(store: Store) -> None
 
 async def test_a_deadline_wakes_a_parked_run_and_its_next_holder_knows(store: Store) -> None:
     holder, run_id = await hold(store)
-    await holder.say(messages.done(run_id, "a", 1), messages.sleeps(run_id, "nap", 60), messages.parked(run_id))
-    await fire_deadlines(store, timedelta(seconds=59))
+    await holder.say(messages.done(run_id, "a", 1), messages.sleeps(run_id, "nap", 600), messages.parked(run_id))
+    await fire_deadlines(store, timedelta(seconds=500))
     assert await status_of(store.database, run_id) == "waiting"
-    await fire_deadlines(store, timedelta(seconds=1))
+    await fire_deadlines(store, timedelta(seconds=100))
     start = await holder.take()
 
     assert [(memo.id, memo.status) for memo in start.memo] == [("a", "completed"), ("nap", "completed")]

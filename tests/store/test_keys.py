@@ -126,9 +126,9 @@ async def test_the_last_use_is_noted_at_most_once_a_minute(database: Database) -
 
     first = await last_use_after_a_call()
     assert first is not None
-    database.advance(timedelta(seconds=59))
+    database.advance(timedelta(seconds=30))
     assert await last_use_after_a_call() == first
-    database.advance(timedelta(seconds=2))
+    database.advance(timedelta(seconds=31))
     assert await last_use_after_a_call() != first
 
 

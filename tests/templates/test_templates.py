@@ -99,7 +99,7 @@ def client(server: DocsServer, tmp_path: Path) -> Iterator[SyncRotor]:
         assert eventually(lambda: knows_the_report(client))
         yield client
     worker.terminate()
-    worker.communicate(timeout=20)
+    worker.communicate(timeout=60)
 
 
 def knows_the_report(client: SyncRotor) -> bool:
@@ -131,7 +131,7 @@ def fire(server: DocsServer, client: SyncRotor) -> str:
 
 
 def finish(client: SyncRotor, run_id: str) -> Any:
-    run = client.runs.wait(run_id, timeout="20s")
+    run = client.runs.wait(run_id, timeout="60s")
     assert run.status == "completed", run.error
     return run.output
 
