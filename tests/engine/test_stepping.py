@@ -155,6 +155,13 @@ def test_a_failed_try_that_is_reported_again_while_the_next_one_runs_opens_no_wa
     assert in_time.steps[key("a")].status == "retrying"
 
 
+def test_a_failed_try_that_is_reported_again_with_its_beginning_opens_no_wait() -> None:
+    again = [messages.started(RUN, "a", attempts=2), messages.failed(RUN, "a", attempts=2)]
+    outcome = decide(held(), *again, known=around(("a", Step("run", "retrying", 2), None)))
+
+    assert (outcome.effects, outcome.steps) == ([], {})
+
+
 def test_the_last_failed_try_that_is_reported_twice_is_answered_as_the_first_time() -> None:
     message = messages.failed(RUN, "a", attempts=4, retries=3)
     outcome = decide(held(), message, known=around(("a", Step("run", "failed", 4), None)))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from rotor import limits
 from rotor.engine.backoff import delay
-from rotor.engine.decision import Decision, error_text
+from rotor.engine.decision import Decision, Notice, error_text
 from rotor.engine.effects import (
     CancelRun,
     DropWait,
@@ -43,8 +43,7 @@ def decide_step(run: Run, message: StepMessage, fresh_id: UUID, known: Known, ji
         case StepDone():
             return _done(run, key, message, fresh_id, known)
         case StepStarted():
-            put = PutStep(key, "run", "running", attempts=message.attempts, elapsed_ms=message.elapsed_ms)
-            return Decision(run, [put], [message.n] if message.n else [])
+            return _started(run, key, message, known)
         case StepFailed():
             return _failed(run, key, message, known, jitter)
         case StepParked():
@@ -53,6 +52,15 @@ def decide_step(run: Run, message: StepMessage, fresh_id: UUID, known: Known, ji
             return _withdraw(run, key, message, known)
         case _:
             assert_never(message)
+
+
+def _started(run: Run, key: StepKey, message: StepStarted, known: Known) -> Decision:
+    answered: list[Notice] = [message.n] if message.n else []
+    step = known.steps.get(key)
+    if step is not None and step.status == "retrying" and step.attempts >= message.attempts:
+        return Decision(run, notices=answered)  # said again, in a post that goes on with how this try failed
+    put = PutStep(key, "run", "running", attempts=message.attempts, elapsed_ms=message.elapsed_ms)
+    return Decision(run, [put], answered)
 
 
 def _done(run: Run, key: StepKey, message: StepDone, fresh_id: UUID, known: Known) -> Decision:
