@@ -64,16 +64,19 @@ CONNECTIONS: Final = 10_000
 REQUESTS: Final = 5_000
 """Requests under way on one server, streams among them; beyond it one more is answered 503."""
 UNKNOWN_KEYS: Final = 200
-"""Keys, sessions and tokens that turn out to be nobody's, which one server looks up in a second; beyond it whoever
-shows one that it does not know is answered 503."""
+"""Keys, sessions, login links and tokens that turn out to be nobody's, which one server looks up in a second, for the
+API and for the dashboard each; beyond it whoever shows one that it does not know is answered 503."""
 KEYS_LIMITED: Final = 10_000
 """API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
 EVENT_NAMES: Final = 10_000
 """Names of events of which one server remembers what they start; beyond it, it begins anew."""
 FRESH_BYTES: Final = 64 * 1024 * 1024
 """Events that one server holds between their commit and the look for their waiters; beyond it they are read back."""
-STREAMS: Final = 1_000
-"""Server-sent event streams open at once on one server, and requests that wait for the end of a run."""
+STREAMS: Final = 2_000
+"""Server-sent event streams open at once on one server, those of the dashboard among them, and requests that wait for
+the end of a run; beyond it one more is answered 503."""
+STREAMS_PER_WORKSPACE: Final = 1_000
+"""The same of one workspace, so that none takes all."""
 RUN_WAIT: Final = timedelta(seconds=20)
 """How long one request waits for the end of a run; who waits for longer asks again."""
 RUNS_LOOKED_AT: Final = 50_000

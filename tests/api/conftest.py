@@ -75,15 +75,15 @@ async def echo(websocket: WebSocket, workspace_id: int) -> None:
 
 
 @asynccontextmanager
-async def serving(app: Starlette) -> AsyncIterator[str]:
-    """The URL at which `app` is served."""
+async def serving(app: Starlette, store: Store) -> AsyncIterator[str]:
+    """The URL at which `app`, which is on `store`, is served."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event to wait for
         await asyncio.sleep(0.005)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app.state.streams.end()
+    store.followers.end()
     server.should_exit = True
     await task
 
@@ -108,8 +108,8 @@ async def app(store: Store) -> Starlette:
 
 
 @pytest.fixture
-async def url(app: Starlette) -> AsyncIterator[str]:
-    async with serving(app) as url:
+async def url(app: Starlette, store: Store) -> AsyncIterator[str]:
+    async with serving(app, store) as url:
         yield url
 
 

@@ -95,7 +95,7 @@ async def test_a_key_revoked_elsewhere_is_refused_a_moment_later(
 @pytest.fixture
 async def open_url(store: Store) -> AsyncIterator[str]:
     """A server that needs no key."""
-    async with serving(create_app(store, settings=ApiSettings(keys_required=False), connect=echo)) as url:
+    async with serving(create_app(store, settings=ApiSettings(keys_required=False), connect=echo), store) as url:
         yield url
 
 

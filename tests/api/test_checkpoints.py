@@ -234,7 +234,7 @@ async def test_what_is_no_checkpoint_is_refused_by_its_field(
 async def test_a_developers_app_needs_the_token_alone_but_what_it_signs_must_hold(
     store: Store, session: aiohttp.ClientSession, database: Database
 ) -> None:
-    async with serving(create_app(store, settings=ApiSettings(keys_required=False), connect=echo)) as url:
+    async with serving(create_app(store, settings=ApiSettings(keys_required=False), connect=echo), store) as url:
         holder = await hold(Client(session, url, None), database)
         unsigned: dict[str, str | None] = {"webhook_id": None, "webhook_timestamp": None, "webhook_signature": None}
         assert (await holder.commit(holder.done(1, "a"), **unsigned)).status == 200

@@ -73,7 +73,7 @@ async def test_a_call_too_many_is_answered_429_and_counts_for_its_key_alone(
 ) -> None:
     ours, theirs = [(await Keys(store.database).create()).key for _ in range(2)]
     settings = ApiSettings(requests_per_second=0.01)
-    async with serving(create_app(store, settings=settings, connect=echo)) as url:
+    async with serving(create_app(store, settings=settings, connect=echo), store) as url:
         us, them, nobody = Client(session, url, ours), Client(session, url, theirs), Client(session, url, None)
         assert (await us("GET", "/v1/runs")).status == 200
         refused = await us("POST", "/v1/events", {"name": "a", "data": 1, "id": "e"})

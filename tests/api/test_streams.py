@@ -11,10 +11,10 @@ from uuid import UUID
 
 import aiohttp
 import pytest
-from starlette.applications import Starlette
 
 from rotor import limits
 from rotor.api import streams
+from rotor.store import workspaces
 from rotor.store.database import Database
 from rotor.store.store import Store
 from tests.api.conftest import Client
@@ -153,7 +153,7 @@ async def test_a_quiet_stream_says_that_it_is_alive(
 
 
 async def test_streams_are_bounded_and_a_gone_follower_frees_its_place(
-    call: Client, app: Starlette, database: Database, monkeypatch: pytest.MonkeyPatch
+    call: Client, store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STREAMS", 1)
     run_id = await put_run(database)
@@ -163,17 +163,34 @@ async def test_streams_are_bounded_and_a_gone_follower_frees_its_place(
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         assert "STREAMS" in refused.json["detail"]
         messages.answer.close()
-    while app.state.streams.count:  # noqa: ASYNC110 - the server notices it on its own
+    while store.followers.count:  # noqa: ASYNC110 - the server notices it on its own
         await asyncio.sleep(0.01)
     async with following(call, run_id) as messages:
         assert await messages.next() is not None
 
 
-async def test_streams_end_when_the_server_stops(call: Client, app: Starlette, database: Database) -> None:
+async def test_a_workspace_that_follows_as_much_as_it_may_leaves_places_to_the_others(
+    call: Client, other: Client, store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STREAMS_PER_WORKSPACE", 1)
     run_id = await put_run(database)
     async with following(call, run_id) as messages:
         await messages.next()
-        app.state.streams.end()
+        for what in ("stream", "wait"):
+            refused = await call("GET", f"/v1/runs/{run_id}/{what}")
+            assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+            assert "STREAMS_PER_WORKSPACE" in refused.json["detail"]
+        workspace_id = await workspaces.identify(database, "other")
+        theirs = await put_run(database, workspace_id=workspace_id)
+        async with following(other, theirs) as others:
+            assert await others.next() is not None
+
+
+async def test_streams_end_when_the_server_stops(call: Client, store: Store, database: Database) -> None:
+    run_id = await put_run(database)
+    async with following(call, run_id) as messages:
+        await messages.next()
+        store.followers.end()
         assert await messages.rest() == []
     assert (await call("GET", f"/v1/runs/{run_id}/stream")).status == 503
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from starlette.applications import Starlette
 
 from rotor import limits
 from rotor.api import streams
@@ -20,15 +19,15 @@ from tests.store.rows import put_event, put_run, put_step
 
 
 @pytest.fixture
-def waiting(call: Client, app: Starlette, monkeypatch: pytest.MonkeyPatch) -> Callable[[UUID], asyncio.Task[Answered]]:
+def waiting(call: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[UUID], asyncio.Task[Answered]]:
     """Begins to wait for the end of a run, of which the database would be asked after a minute."""
     monkeypatch.setattr(streams, "POLL_FIRST_SECONDS", 60)
     return lambda run_id: asyncio.create_task(call("GET", f"/v1/runs/{run_id}/wait"))
 
 
-async def until_open(app: Starlette, count: int) -> None:
+async def until_open(store: Store, count: int) -> None:
     async with asyncio.timeout(60):
-        while app.state.streams.count != count:  # noqa: ASYNC110 - the server notices it on its own
+        while store.followers.count != count:  # noqa: ASYNC110 - the server notices it on its own
             await asyncio.sleep(0.005)
 
 
@@ -42,25 +41,25 @@ async def test_an_ended_run_is_given_at_once_with_its_steps(call: Client, databa
 
 
 async def test_an_end_that_this_server_commits_is_told_at_once(
-    waiting: Callable[[UUID], asyncio.Task[Answered]], app: Starlette, database: Database, store: Store
+    waiting: Callable[[UUID], asyncio.Task[Answered]], database: Database, store: Store
 ) -> None:
     run_id = await put_run(database)
     told = waiting(run_id)
-    await until_open(app, 1)
+    await until_open(store, 1)
     store.changes.runs_changed([run_id], ended=[])
     await end_run(database, run_id, group=3)
     store.changes.runs_changed([run_id], ended=[run_id])
     assert (await told).json["status"] == "completed"
-    assert app.state.streams.count == 0
+    assert store.followers.count == 0
 
 
 async def test_an_end_that_another_server_commits_is_found(
-    call: Client, app: Starlette, database: Database, monkeypatch: pytest.MonkeyPatch
+    call: Client, store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "POLL_FIRST_SECONDS", 0.01)
     run_id = await put_run(database)
     told = asyncio.create_task(call("GET", f"/v1/runs/{run_id}/wait"))
-    await until_open(app, 1)
+    await until_open(store, 1)
     await end_run(database, run_id, group=3)
     assert (await told).json["status"] == "completed"
 
@@ -72,43 +71,42 @@ async def test_a_run_that_takes_longer_is_given_as_it_is(call: Client, database:
 
 
 async def test_a_server_that_stops_keeps_nobody_waiting(
-    waiting: Callable[[UUID], asyncio.Task[Answered]], app: Starlette, database: Database
+    waiting: Callable[[UUID], asyncio.Task[Answered]], store: Store, database: Database
 ) -> None:
     told = waiting(await put_run(database))
-    await until_open(app, 1)
-    app.state.streams.end()
+    await until_open(store, 1)
+    store.followers.end()
     assert (await told).json["ended_at"] is None
 
 
 async def test_waits_are_bounded_and_a_client_that_is_gone_frees_its_place(
     call: Client,
     waiting: Callable[[UUID], asyncio.Task[Answered]],
-    app: Starlette,
+    store: Store,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "STREAMS", 1)
     run_id = await put_run(database)
     told = waiting(run_id)
-    await until_open(app, 1)
+    await until_open(store, 1)
     refused = await call("GET", f"/v1/runs/{run_id}/wait")
     assert (refused.status, refused.headers["retry-after"]) == (503, "5")
     assert "STREAMS" in refused.json["detail"]
     told.cancel()
-    await until_open(app, 0)
+    await until_open(store, 0)
     assert (await call("GET", f"/v1/runs/{run_id}/wait?seconds=0")).status == 200
 
 
 async def test_a_key_that_is_revoked_meanwhile_is_told_nothing(
     waiting: Callable[[UUID], asyncio.Task[Answered]],
-    app: Starlette,
     database: Database,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = await put_run(database)
     told = waiting(run_id)
-    await until_open(app, 1)
+    await until_open(store, 1)
     (key,) = await Keys(database).list()
     await Keys(database).revoke(key.id)
     monkeypatch.setattr("rotor.store.recent.monotonic", lambda: float("inf"))

@@ -242,7 +242,7 @@ async def test_a_worker_whose_key_is_revoked_is_cut_off(
 
     monkeypatch.setattr("rotor.api.connect.KEY_CHECKED_EVERY_SECONDS", 0.01)
     worker = await client(scopes=["operate"])
-    async with serving(create_app(store, settings=ApiSettings(), connect=hold)) as url:
+    async with serving(create_app(store, settings=ApiSettings(), connect=hold), store) as url:
         async with session.ws_connect(f"{url}/v1/connect", headers=worker.headers) as socket:
             await end_keys(store.database, monkeypatch)
             assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from rotor import limits
 from rotor.server.server import Server
 from rotor.store.keys import Keys
 from rotor.store.problems import Invalid
@@ -63,6 +64,18 @@ async def test_what_is_no_link_of_ours_lets_nobody_in(stranger: Browser, token: 
         assert (await use(stranger, wrong)).status == 403
     for origin in ("https://evil.example", "null", None):
         assert (await use(stranger, token, origin=origin)).status == 403
+    assert (await use(stranger, token)).status == 303
+
+
+async def test_guessed_links_are_bounded_and_change_nothing(
+    stranger: Browser, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UNKNOWN_KEYS", 2)
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: 100.0)
+    answers = [await use(stranger, f"login_{number}") for number in range(3)]
+    assert [answer.status for answer in answers] == [403, 403, 503]
+    assert "UNKNOWN_KEYS" in answers[-1].text
+    monkeypatch.undo()
     assert (await use(stranger, token)).status == 303
 
 

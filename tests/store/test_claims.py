@@ -12,10 +12,11 @@ from rotor import limits
 from rotor.protocol.messages import ResumeRun, StartRun
 from rotor.store import functions, leases, runs
 from rotor.store.claims import claim_invocations
+from rotor.store.statements import workspace_statement
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
-from tests.store.tables import change, locked, run_row, status_of, until_blocked
+from tests.store.tables import change, locked, run_row, status_of, until_blocked, value
 
 
 def memo(start: StartRun | ResumeRun) -> list[tuple[str, str]]:
@@ -134,6 +135,27 @@ async def test_a_paused_function_is_not_invoked(store: Store) -> None:
     await functions.pause(store.database, 1, "f")
 
     assert await claim_invocations(store.database, count=1) == []
+
+
+async def test_a_pause_is_answered_once_what_is_just_being_invoked_is(store: Store) -> None:
+    await serve(store, "f", serve_url="https://app.example.com/api/rotor")
+    await begin(store)
+    async with store.database.transaction() as claiming:
+        claimed = await claiming.fetch("claim_invocations", 1, limits.LEASE, limits.VERSIONS_PER_RUN, [], [], [])
+        pausing = asyncio.create_task(functions.pause(store.database, 1, "f"))
+        await until_blocked(claiming.raw)
+    assert (len(claimed), (await pausing).paused_at is None) == (1, False)
+
+
+async def test_nothing_is_invoked_of_a_function_that_is_just_being_paused(store: Store) -> None:
+    await serve(store, "f", serve_url="https://app.example.com/api/rotor")
+    await begin(store)
+    async with locked(store.database, workspace_statement("pause_function"), 1, "f", True) as pausing:
+        claiming = asyncio.create_task(claim_invocations(store.database, count=1))
+        await until_blocked(pausing)
+
+    assert await claiming == []
+    assert await value(store.database, "SELECT count(*) FROM leases") == 0
 
 
 async def test_a_function_with_many_due_runs_does_not_keep_the_invocations_of_others_waiting(store: Store) -> None:

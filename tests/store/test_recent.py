@@ -78,6 +78,47 @@ async def test_one_who_gives_up_does_not_cut_off_the_others() -> None:
     assert await patient == "here"
 
 
+async def test_guesses_that_a_slow_database_has_not_answered_go_on_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UNKNOWN_KEYS", 3)
+    now = 100.0
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: now)
+    answering = asyncio.Event()
+
+    async def find(_: str) -> None:
+        await answering.wait()
+
+    recent = Recent(find, guessed=True)
+    asked = [asyncio.create_task(recent.get(f"guess {n}")) for n in range(2)]
+    await asyncio.sleep(0)
+    now += 1.0
+    asked += [asyncio.create_task(recent.get(f"later guess {n}")) for n in range(2)]
+    await asyncio.sleep(0)
+    answering.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [type(None)] * 3 + [Overloaded]
+
+
+async def test_a_flood_of_guesses_puts_nothing_out_of_memory_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rotor.store.recent.ENTRIES_MAX", 3)
+    monkeypatch.setattr(limits, "UNKNOWN_KEYS", 3)
+    now = 100.0
+    monkeypatch.setattr("rotor.store.recent.monotonic", lambda: now)
+
+    async def find(key: str) -> str | None:
+        return None if key.startswith("guess") else key.upper()
+
+    recent = Recent(find, guessed=True)
+    for known in "abc":
+        await recent.get(known)
+    now += 2.0
+    for n in range(3):
+        await recent.get(f"guess {n}")
+    with pytest.raises(Overloaded, match="UNKNOWN_KEYS"):
+        await recent.get("guess 4")
+    assert [await recent.get(known) for known in "abc"] == ["A", "B", "C"]
+
+
 async def test_guesses_beyond_those_of_a_second_are_refused_but_not_what_was_found_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

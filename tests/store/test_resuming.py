@@ -10,6 +10,7 @@ import pytest
 
 from rotor.protocol.messages import Committed, Goodbye, ResumeRun
 from rotor.store import functions, leases
+from rotor.store.statements import workspace_statement
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, serve
@@ -113,6 +114,28 @@ async def test_a_run_of_a_paused_function_does_not_go_on(store: Store) -> None:
     await fire_deadlines(store, MINUTE)
 
     assert (await status_of(store.database, run_id), resumed(holder)) == ("queued", [])
+
+
+async def test_a_run_that_wakes_while_its_function_is_being_paused_does_not_go_on(store: Store) -> None:
+    holder, run_id = await kept(store)
+    async with locked(store.database, workspace_statement("pause_function"), 1, "f", True) as pausing:
+        waking = asyncio.create_task(fire_deadlines(store, MINUTE))
+        await until_blocked(pausing)
+    await waking
+
+    assert (await status_of(store.database, run_id), resumed(holder)) == ("queued", [])
+
+
+async def test_a_pause_is_answered_once_what_is_just_going_on_does(store: Store, second_store: Store) -> None:
+    holder, run_id = await kept(store)
+    async with locked(store.database, "LOCK TABLE waits IN SHARE MODE") as other:
+        waking = asyncio.create_task(fire_deadlines(store, MINUTE))
+        await until_blocked(other)
+        pausing = asyncio.create_task(functions.pause(second_store.database, 1, "f"))
+        await until_blocked(other, 2)
+    await asyncio.gather(waking, pausing)
+
+    assert (await status_of(store.database, run_id), len(resumed(holder))) == ("running", 1)
 
 
 async def test_a_run_of_a_function_that_is_served_by_now_does_not_go_on_with_a_worker(store: Store) -> None:

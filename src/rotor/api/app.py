@@ -48,8 +48,6 @@ DECLARED = (
 def create_app(store: Store, *, settings: ApiSettings, connect: Connect, routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The API on `store`, and `routes` beside it. Workers' connections are handed to `connect` with their workspace's
     id, not yet accepted.
-
-    When the server stops, it calls `app.state.streams.end()`, so that open streams do not hold it up.
     """
     database = store.database
 
@@ -64,17 +62,15 @@ def create_app(store: Store, *, settings: ApiSettings, connect: Connect, routes:
         signing_keys=signing_keys,
         tokens=Tokens(signing_keys),
         signal_links=SignalLinks(database),
-        streams=Streams(store.changes),
+        streams=Streams(store.changes, store.followers),
         workspaces=Recent(identify, seconds=3600),
         rate_limit=RateLimit(settings.requests_per_second) if settings.requests_per_second else None,
     )
-    app = Starlette(
+    return Starlette(
         routes=[Operations(api, (*DECLARED, openapi.operation(DECLARED))), connect_route(api, connect), *routes],
         middleware=[] if settings.keys_required else [Middleware(LoopbackGuard)],
         exception_handlers={HTTPException: _unrouted},
     )
-    app.state.streams = api.streams
-    return app
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

@@ -101,7 +101,7 @@ async def wait(call: Call) -> Answer | StreamAnswer:
         require(await authenticate(call.api, call.scope), "read")  # the key may have been revoked since
         return await runs.get(call.store.database, call.workspace_id, run_id)
 
-    run = await call.api.streams.end_of(run_id, read, call.receive, seconds=query.seconds)
+    run = await call.api.streams.end_of(call.workspace_id, run_id, read, call.receive, seconds=query.seconds)
     return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
 
 
@@ -130,9 +130,7 @@ async def stream(call: Call) -> Answer | StreamAnswer:
     if since is not None and not first and follower.ended:
         # What tells an EventSource that there is nothing to come back for.
         return Answer(204)
-    text = call.api.streams.follow(
-        follower, run_id, first, call.receive, partial(still_may, call.api, call.scope, "read")
-    )
+    text = call.api.streams.follow(follower, first, call.receive, partial(still_may, call.api, call.scope, "read"))
     headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
     return StreamAnswer(text, content_type=b"text/event-stream", headers=headers)
 

@@ -18,10 +18,9 @@ from uuid import UUID
 import msgspec
 from starlette.types import Receive
 
-from rotor import limits, telemetry
 from rotor.api.bodies import Disconnected
 from rotor.store.changes import Changes
-from rotor.store.problems import Overloaded
+from rotor.store.followers import Followers
 from rotor.store.runs import Run
 from rotor.store.streams import Change, Follower
 
@@ -40,43 +39,40 @@ _encoder = msgspec.json.Encoder()
 
 
 class Streams:
-    """The streams that are open on this server."""
+    """The streams that are open on this server. When it stops, their followers come back elsewhere with their
+    `Last-Event-ID`.
+    """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, followers: Followers) -> None:
         self._changes = changes
-        self._open: set[asyncio.Event] = set()
-        self._ending = False
-
-    @property
-    def count(self) -> int:
-        return len(self._open)
-
-    def end(self) -> None:
-        """End every stream: the server stops, and its followers come back elsewhere with their `Last-Event-ID`."""
-        self._ending = True
-        for listener in self._open:
-            listener.set()
+        self._followers = followers
 
     def follow(
-        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive, still_may: StillMay
+        self, follower: Follower, first: Sequence[Change], receive: Receive, still_may: StillMay
     ) -> AsyncGenerator[bytes, None]:
         """The text of a stream that begins with the changes `first`, and ends once `still_may` says no.
 
         Raises `Overloaded` where too many are open.
         """
-        self._admit()
-        return self._texts(follower, run_id, first, receive, still_may)
+        self._followers.admit(follower.workspace_id)
+        return self._texts(follower, first, receive, still_may)
 
     async def end_of(
-        self, run_id: UUID, read: Callable[[], Awaitable[Run]], receive: Receive, *, seconds: float
+        self,
+        workspace_id: int,
+        run_id: UUID,
+        read: Callable[[], Awaitable[Run]],
+        receive: Receive,
+        *,
+        seconds: float,
     ) -> Run:
         """What `read` gives once the run has ended; after `seconds`, or when the server stops, as it is by then.
 
         Raises `Overloaded` where too many wait, and `Disconnected` once the client is gone.
         """
-        self._admit()
+        self._followers.admit(workspace_id)
         until, pause = monotonic() + seconds, POLL_FIRST_SECONDS
-        with self._listening(run_id, end_only=True) as listener:
+        with self._listening(workspace_id, run_id, end_only=True) as listener:
             gone = asyncio.create_task(_until_gone(receive), name="rotor wait watch")
             gone.add_done_callback(lambda _: listener.set())
             try:
@@ -84,7 +80,7 @@ class Streams:
                     listener.clear()
                     run = await read()
                     left = until - monotonic()
-                    if run.ended_at is not None or self._ending or left <= 0:
+                    if run.ended_at is not None or self._followers.ending or left <= 0:
                         return run
                     await _set_within(min(pause, left), listener)
                     pause = min(pause * 2, POLL_LAST_SECONDS)
@@ -92,34 +88,26 @@ class Streams:
                 gone.cancel()
         raise Disconnected
 
-    def _admit(self) -> None:
-        if len(self._open) >= limits.STREAMS or self._ending:
-            message = f"{len(self._open):,} follow runs here (STREAMS is {limits.STREAMS:,}); try again"
-            raise Overloaded(message, retry_after_seconds=5)
-
     @contextmanager
-    def _listening(self, run_id: UUID, *, end_only: bool = False) -> Iterator[asyncio.Event]:
+    def _listening(self, workspace_id: int, run_id: UUID, *, end_only: bool = False) -> Iterator[asyncio.Event]:
         """What is set at each change of the run, or at its end alone, and when the server stops."""
         listener = self._changes.listen(run_id, end_only=end_only)
-        self._open.add(listener)
-        telemetry.STREAMS.set(len(self._open))
         try:
-            yield listener
+            with self._followers.following(workspace_id, listener):
+                yield listener
         finally:
-            self._open.discard(listener)
             self._changes.unlisten(run_id, listener)
-            telemetry.STREAMS.set(len(self._open))
 
     async def _texts(
-        self, follower: Follower, run_id: UUID, first: Sequence[Change], receive: Receive, still_may: StillMay
+        self, follower: Follower, first: Sequence[Change], receive: Receive, still_may: StillMay
     ) -> AsyncGenerator[bytes, None]:
-        with self._listening(run_id) as listener:
+        with self._listening(follower.workspace_id, follower.run_id) as listener:
             listener.set()  # what was committed since the first reading was told to nobody
             stream = _Stream(follower, listener, receive, still_may)
             watch = asyncio.create_task(stream.watch(), name="rotor stream watch")
             try:
                 yield b"retry: 1000\n\n" + as_server_sent_events(first)
-                while not (stream.gone or self._ending or follower.ended):
+                while not (stream.gone or self._followers.ending or follower.ended):
                     text = await stream.next_text()
                     if text:
                         yield text

@@ -22,14 +22,11 @@ Look = Callable[[Visit], Awaitable[View]]
 
 
 class Dashboard:
-    """The dashboard on `store`. When the server stops it calls `end`, so that open streams do not hold it up."""
+    """The dashboard on `store`."""
 
     def __init__(self, store: Store, *, login_required: bool, public_url: str | None = None) -> None:
-        self.live = Live(store.changes)
+        self.live = Live(store.changes, store.followers)
         self._door = Door(store, login_required=login_required, public_url=public_url)
-
-    def end(self) -> None:
-        self.live.end()
 
     def routes(self) -> list[BaseRoute]:
         opens, live = self._door.opens, self.live
@@ -87,7 +84,7 @@ def _page(template: str, look: Look) -> Handler:
 
 def _stream(look: Look, streams: Live) -> Handler:
     """The same parts again whenever they look different."""
-    return lambda visit: streams.follow(partial(look, visit))
+    return lambda visit: streams.follow(visit.workspace_id, partial(look, visit))
 
 
 async def static(request: Request) -> Response:

@@ -16,9 +16,9 @@ from uuid import UUID
 
 from starlette.responses import Response, StreamingResponse
 
-from rotor import limits
 from rotor.store.changes import Changes
-from rotor.store.problems import NotFound, Overloaded, is_unavailable
+from rotor.store.followers import Followers
+from rotor.store.problems import NotFound, is_unavailable
 
 __all__ = ["Live", "View"]
 
@@ -52,30 +52,22 @@ Look = Callable[[], Awaitable[View]]
 class Live:
     """The streams of pages that are open on this server."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, followers: Followers) -> None:
         self._changes = changes
-        self._open: set[asyncio.Event] = set()
-        self._ending = False
+        self._followers = followers
 
-    def end(self) -> None:
-        """End every stream: the server stops, and browsers come back on their own."""
-        self._ending = True
-        for listener in self._open:
-            listener.set()
-
-    async def follow(self, look: Look) -> Response:
+    async def follow(self, workspace_id: int, look: Look) -> Response:
         """The stream of a page. Raises `Overloaded` where too many are open, and what the first look raises."""
-        if len(self._open) >= limits.STREAMS or self._ending:
-            message = f"{len(self._open):,} streams are open here (STREAMS is {limits.STREAMS:,}); try again"
-            raise Overloaded(message, retry_after_seconds=5)
+        self._followers.admit(workspace_id)
         first = await look()
         return StreamingResponse(
-            self._texts(look, first.run_ids), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+            self._texts(workspace_id, look, first.run_ids),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
         )
 
-    async def _texts(self, look: Look, run_ids: frozenset[UUID]) -> AsyncGenerator[str, None]:
+    async def _texts(self, workspace_id: int, look: Look, run_ids: frozenset[UUID]) -> AsyncGenerator[str, None]:
         listener, heard = asyncio.Event(), set[UUID]()
-        self._open.add(listener)
 
         def hear(run_ids: frozenset[UUID]) -> None:
             for run_id in run_ids - heard:
@@ -84,8 +76,9 @@ class Live:
 
         hear(run_ids)
         try:
-            async for text in self._looks(look, listener, hear):
-                yield text
+            with self._followers.following(workspace_id, listener):
+                async for text in self._looks(look, listener, hear):
+                    yield text
         except NotFound:
             yield _event("end", "")
         except Exception as error:
@@ -94,7 +87,6 @@ class Live:
             # The browser comes back in a second, and may find the database there.
             log.warning("the database does not answer: %s", type(error).__name__)
         finally:
-            self._open.discard(listener)
             for run_id in heard:
                 self._changes.unlisten(run_id, listener)
 
@@ -106,7 +98,7 @@ class Live:
         seen: object = None
         pause, said_at = LOOK_FIRST_SECONDS, monotonic()
         ends_at = said_at + STREAM_SECONDS
-        while not self._ending and monotonic() < ends_at:
+        while not self._followers.ending and monotonic() < ends_at:
             listener.clear()
             began = monotonic()
             view = await look()

@@ -83,7 +83,7 @@ async def live(visit: Visit, streams: Live) -> Response:
         ended = all(run.ended_at is not None for run in runs)
         return View(seen.news, partial(_parts, visit, seen, focus), ended, frozenset(run.id for run in runs))
 
-    return await streams.follow(look)
+    return await streams.follow(visit.workspace_id, look)
 
 
 async def payload(visit: Visit) -> Response:

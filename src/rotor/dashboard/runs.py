@@ -89,7 +89,7 @@ async def live(visit: Visit, streams: Live) -> Response:
         page = await _page(visit, filters, now)
         return View(page, lambda: {"rows": draw_rows(visit, page, now, filters=filters)})
 
-    return await streams.follow(look)
+    return await streams.follow(visit.workspace_id, look)
 
 
 def draw_rows(visit: Visit, page: RunList, now: datetime, *, filters: Filters | None = None) -> str:

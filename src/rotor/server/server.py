@@ -81,9 +81,9 @@ class Server:
             keys_required=not config.dev, public_url=config.url, requests_per_second=config.requests_per_second
         )
         _count(store, self.workers)
-        self._dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
-        routes = [*self._dashboard.routes(), *SignalLinkPages(store).routes()]
-        self._app = app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
+        dashboard = Dashboard(store, login_required=not config.dev, public_url=config.public_url)
+        routes = [*dashboard.routes(), *SignalLinkPages(store).routes()]
+        app = create_app(store, settings=settings, connect=self.workers.serve, routes=routes)
         try:
             await self._listen(app)
         except BaseException:
@@ -121,8 +121,7 @@ class Server:
         """Answer what is in flight, write what is queued, and end."""
         await self.workers.say_goodbye()
         if self._http is not None and self._serving is not None:
-            self._app.state.streams.end()
-            self._dashboard.end()
+            self.store.followers.end()
             self._http.should_exit = True
             await self._serving
         for loop in self.loops:

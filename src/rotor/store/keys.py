@@ -125,8 +125,8 @@ class Keys:
 
     async def use_login_link(self, token: str, session: timedelta) -> bytes | None:
         """The hash of the key that a link has become for the length of a session, or None: it was used, or is over."""
-        if not token.startswith(LOGIN):
-            return None
+        if not token.startswith(LOGIN) or await self.find(hash_of(token)) is None:
+            return None  # found out as for keys, so that guesses are bounded
         key_hash = secrets.token_bytes(32)
         used = await self._database.fetchval("use_login_link", hash_of(token), key_hash, session)
         return None if used is None else key_hash

@@ -77,7 +77,8 @@ class Recent(Generic[Key, Value]):
     def _guess(self, key: Key) -> None:
         now = monotonic()
         if now - self._guesses_since >= 1.0:
-            self._guesses, self._guesses_since = set(), now
+            # What is still being read goes on to count, or a slow database would be asked for ever more at once.
+            self._guesses, self._guesses_since = self._guesses & self._reading.keys(), now
         if len(self._guesses) >= limits.UNKNOWN_KEYS:
             raise Overloaded(
                 f"too many unknown keys in one second (UNKNOWN_KEYS is {limits.UNKNOWN_KEYS:,}); try again"
@@ -86,7 +87,8 @@ class Recent(Generic[Key, Value]):
 
     def _keep(self, key: Key, value: Value) -> None:
         now = monotonic()
-        for worth_keeping in (_found, _fresh):
+        # What was not found takes no place of what was.
+        for worth_keeping in (_found, _fresh) if value else (_found,):
             if len(self._kept) >= ENTRIES_MAX:
                 self._kept = {old: entry for old, entry in self._kept.items() if worth_keeping(entry, now)}
         if len(self._kept) < ENTRIES_MAX:

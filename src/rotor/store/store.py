@@ -10,6 +10,7 @@ from rotor.store.changes import Changes
 from rotor.store.committer import Committer
 from rotor.store.database import Database
 from rotor.store.destinations import Destinations
+from rotor.store.followers import Followers
 from rotor.store.holders import Holders
 from rotor.store.intake import Intake
 from rotor.store.run_logs import RunLogs
@@ -30,6 +31,8 @@ class Store:
     payload_bytes_max: int
     destinations: Destinations
     """Where serve apps may be."""
+    followers: Followers
+    """Who follows something on this server; when it stops, it ends them."""
 
     @classmethod
     def on(
@@ -47,7 +50,7 @@ class Store:
         intake = Intake(database, changes, holders, give_back)
         committer = Committer(database, changes, holders, intake)
         logs = RunLogs(database, changes)
-        return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations)
+        return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations, Followers())
 
     def start(self) -> None:
         self.committer.commits.start()

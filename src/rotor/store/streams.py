@@ -35,8 +35,9 @@ class Follower:
     """Reads the changes of one run after the group `since`, as often as it is asked."""
 
     def __init__(self, database: Database, workspace_id: int, run_id: UUID, *, since: int = 0) -> None:
+        self.workspace_id = workspace_id
+        self.run_id = run_id
         self._workspace = database.of(workspace_id)
-        self._run_id = run_id
         self._complete = since
         self._run_group = since
         # Groups begin at 1, so nothing stands between (g, everything) and (g + 1, nothing).
@@ -56,12 +57,12 @@ class Follower:
             return await self._read(connection)
 
     async def _read(self, connection: WorkspaceConnection) -> list[Change]:
-        row = await connection.fetchrow("get_run", self._run_id)
+        row = await connection.fetchrow("get_run", self.run_id)
         if row is None:
-            raise NotFound(f"there is no run {self._run_id}")
+            raise NotFound(f"there is no run {self.run_id}")
         # One more than is told, to know whether more follow.
         found = await connection.fetch(
-            "list_step_changes", self._run_id, *self._step_place, CHANGES_READ_AT_ONCE + 1, BYTES_READ_AT_ONCE
+            "list_step_changes", self.run_id, *self._step_place, CHANGES_READ_AT_ONCE + 1, BYTES_READ_AT_ONCE
         )
         steps = found[:CHANGES_READ_AT_ONCE]
         self.more = bool(steps) and steps[0]["found"] > len(steps)

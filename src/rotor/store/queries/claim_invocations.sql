@@ -2,7 +2,7 @@
 -- come in another order each time, so that none with many due runs keeps the others waiting. None of the workspaces $4, nor of
 -- the functions $5 (their workspaces) and $6 (their ids).
 -- A run notes the version of the app where that is another one ($3: how many at most).
--- Index runs_due for each served function; SKIP LOCKED.
+-- Index runs_due for each served function; SKIP LOCKED. The functions of the runs are held FOR KEY SHARE to the commit, as by claim_runs.
 WITH served AS MATERIALIZED (
     SELECT workspace_id, id, serve_url, version FROM functions WHERE serve_url IS NOT NULL AND paused_at IS NULL
       AND workspace_id <> ALL ($4::bigint[])
@@ -12,7 +12,7 @@ WITH served AS MATERIALIZED (
       )
     ORDER BY random()
 ), due AS (
-    SELECT queued.id, queued.started_at, served.serve_url, served.version, queued.workspace_id
+    SELECT queued.id, queued.started_at, served.serve_url, served.version, queued.workspace_id, served.id AS function_id
     FROM served, LATERAL (
         SELECT id, workspace_id, started_at FROM runs
         WHERE workspace_id = served.workspace_id AND runs.function_id = served.id AND status = 'queued' AND due_at <= rotor_now()
@@ -22,8 +22,15 @@ WITH served AS MATERIALIZED (
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS queued
     LIMIT $1
+), begun AS MATERIALIZED (
+    SELECT workspace_id, id FROM functions
+    WHERE (workspace_id, id) IN (SELECT workspace_id, function_id FROM due) AND paused_at IS NULL
+    ORDER BY workspace_id, id
+    FOR KEY SHARE
 ), numbered AS (
-    SELECT due.*, gen_random_uuid() AS lease_id FROM due
+    SELECT due.*, gen_random_uuid() AS lease_id
+    FROM due
+    WHERE (due.workspace_id, due.function_id) IN (SELECT workspace_id, id FROM begun)
 ), leased AS (
     INSERT INTO leases (id, workspace_id, kind, holder, slots, connection, expires_at)
     SELECT lease_id, workspace_id, 'invocation', serve_url, 1, 0, rotor_now() + $2::interval FROM numbered

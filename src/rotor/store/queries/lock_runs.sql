@@ -1,6 +1,7 @@
 -- The committer, first statement of each batch: the runs of the batch ($1) and the parents of those that may end ($2), each
 -- with the number of its worker's connection, if its lease is one of $3 and stands; a waiting run with that of who keeps its body,
--- if its lease is one of $4 and lasts, and the function is neither paused nor served over HTTP. Primary key look-ups.
+-- if its lease is one of $4 and lasts, and the function is neither paused nor served over HTTP: that is held FOR KEY SHARE to the commit,
+-- so that who pauses it waits for the run to go on, or it for the pause. Primary key look-ups.
 -- Locks first the leases FOR SHARE and then the runs FOR NO KEY UPDATE, each in the order of ids, held to the commit: whoever
 -- writes a run's steps or waits holds its row, so fencing, the order of commits and the count of settled waits are exact;
 -- and a worker that comes back waits for what is being written of its earlier connection. All who lock both take leases first.
@@ -34,7 +35,8 @@ SELECT locked.*, held.connection,
        CASE WHEN locked.status = 'waiting' AND keeper.lasts THEN (
            SELECT keeper.connection FROM functions
            WHERE functions.workspace_id = locked.workspace_id AND functions.id = locked.function_id
-             AND functions.paused_at IS NULL AND functions.serve_url IS NULL) END AS keeper
+             AND functions.paused_at IS NULL AND functions.serve_url IS NULL
+           FOR KEY SHARE OF functions) END AS keeper
 FROM locked
 LEFT JOIN held ON held.id = locked.lease_id
 LEFT JOIN held AS keeper ON keeper.id = locked.kept_by

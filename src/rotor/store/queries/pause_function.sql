@@ -1,6 +1,6 @@
 -- Pause a function, or let it go on ($3 = false); the first pause of several is kept.
--- Called by store.functions. Index: functions_pkey. Locks: the row, FOR UPDATE: waits for whoever is just starting a run of it and
--- holds it FOR KEY SHARE, so that none begins after the answer.
+-- Called by store.functions. Index: functions_pkey. Locks: the row, FOR UPDATE: waits for whoever is just starting a run of it, or
+-- lets one go on, and holds it FOR KEY SHARE, so that none begins or goes on after the answer.
 WITH held AS MATERIALIZED (
     SELECT id FROM functions WHERE workspace_id = $1 AND id = $2 FOR UPDATE
 )
