@@ -17,6 +17,7 @@ from rotor.store import functions, leases
 from rotor.store.cancellation import cancel
 from rotor.store.holders import Holders
 from rotor.store.progress import divide
+from rotor.store.statements import workspace_statement
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, match, send, serve
@@ -139,6 +140,28 @@ async def test_many_runs_that_one_event_wakes_are_one_statement(store: Store, mo
     assert sorted([await status_of(store.database, run_id) for run_id in runs]) == ["queued"] * 2 + ["running"] * 2
     assert len(resumed(holder)) == 2
     assert await waits_of(store.database, runs[3]) == []
+
+
+async def test_a_run_that_wakes_while_its_function_is_being_paused_does_not_go_on(store: Store) -> None:
+    holder, run_id = await parked(store)
+    async with locked(store.database, workspace_statement("pause_function"), 1, "f", True) as pausing:
+        waking = asyncio.create_task(comes(store, run_id))
+        await until_blocked(pausing)
+    await waking
+
+    assert (await status_of(store.database, run_id), resumed(holder)) == ("queued", [])
+
+
+async def test_a_pause_is_answered_once_what_is_just_waking_goes_on(store: Store) -> None:
+    holder, run_id = await parked(store)
+    async with locked(store.database, "SELECT FROM runs FOR NO KEY UPDATE") as other:
+        waking = asyncio.create_task(comes(store, run_id))
+        await until_blocked(other)
+        pausing = asyncio.create_task(functions.pause(store.database, 1, "f"))
+        await until_blocked(other, 2)
+    await asyncio.gather(waking, pausing)
+
+    assert (await status_of(store.database, run_id), len(resumed(holder))) == ("running", 1)
 
 
 async def paused(store: Store, _: str) -> None:

@@ -3,7 +3,8 @@
 -- as its workflow sees it. A run goes on with its keeper where that lease lasts and that is its connection still, the function is
 -- neither paused nor served over HTTP, it still waits and nobody has asked for its cancellation; else it is left as it is. An event
 -- that another wait of the run has taken is a unique violation. Primary keys. The leases are held FOR SHARE to the commit, and then
--- the runs FOR NO KEY UPDATE, each in the order of ids, as by lock_runs: who has a run's row decides alone about its waits.
+-- the runs FOR NO KEY UPDATE, each in the order of ids, as by lock_runs: who has a run's row decides alone about its waits. So are
+-- the functions, FOR KEY SHARE, against a pause.
 -- Returns the commit's number, and of each run that goes on how many waits of it have settled, how many it has left, and its losses.
 WITH held AS MATERIALIZED (
     SELECT leases.id
@@ -25,7 +26,8 @@ WITH held AS MATERIALIZED (
         AND (runs.kept_by = ($1)[new.keeper]) IS TRUE
     WHERE ($1)[new.keeper] IN (SELECT id FROM held)
       AND (SELECT paused_at IS NULL AND serve_url IS NULL FROM functions
-           WHERE functions.workspace_id = runs.workspace_id AND functions.id = runs.function_id)
+           WHERE functions.workspace_id = runs.workspace_id AND functions.id = runs.function_id
+           FOR KEY SHARE OF functions)
     ORDER BY runs.id
     FOR NO KEY UPDATE OF runs
 ), dropped AS (
