@@ -89,9 +89,9 @@ class Recent(Generic[Key, Value]):
         now = monotonic()
         # What was not found takes no place of what was.
         for worth_keeping in (_found, _fresh) if value else (_found,):
-            if len(self._kept) >= ENTRIES_MAX:
+            if key not in self._kept and len(self._kept) >= ENTRIES_MAX:
                 self._kept = {old: entry for old, entry in self._kept.items() if worth_keeping(entry, now)}
-        if len(self._kept) < ENTRIES_MAX:
+        if key in self._kept or len(self._kept) < ENTRIES_MAX:
             self._kept[key] = (now + self._seconds, value)
 
 
