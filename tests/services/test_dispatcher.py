@@ -143,6 +143,51 @@ async def test_a_burst_is_shared_by_the_workers(
         await worker.leave()
 
 
+def claims_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many runs each claim from now on gets."""
+    claim, counts = dispatcher.claim_runs, []
+
+    async def counted(*arguments: Any, **named: Any) -> Any:
+        claimed = await claim(*arguments, **named)
+        counts.append(len(claimed))
+        return claimed
+
+    monkeypatch.setattr(dispatcher, "claim_runs", counted)
+    return counts
+
+
+async def test_who_has_been_given_many_runs_in_a_row_is_given_more_at_a_time(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "CHUNK", 2)
+    monkeypatch.setattr(dispatcher, "CHUNK_MAX", 4)
+    counts = claims_of(monkeypatch)
+    worker = await FakeWorker(workers).connect(hello("f", slots=100))
+    for _ in range(2):
+        store.changes.queued.set()  # so that none starts with the worker at once
+        for _ in range(30):
+            await begin(store, "f")
+        await dispatch(store, workers)
+
+    assert counts == [2, 2, 2, 2, 2, 2, 3, 3, 4, 4, 4, 0, *([2] * 6), 3, 3, 4, 4, 4, 0]
+    await worker.leave()
+
+
+async def test_heavy_runs_are_given_few_at_a_time(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "CHUNK", 2)
+    monkeypatch.setattr(limits, "BATCH_BYTES", 10)
+    counts = claims_of(monkeypatch)
+    worker = await FakeWorker(workers).connect(hello("f", slots=100))
+    for _ in range(20):
+        await begin(store, "f")
+    await dispatch(store, workers)
+
+    assert counts == [*([2] * 10), 0]
+    await worker.leave()
+
+
 async def test_each_function_of_a_worker_has_its_turn(
     store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

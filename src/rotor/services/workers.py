@@ -76,6 +76,8 @@ class WorkerConnection:
         self.draining = False
         self.welcomed = False
         """What it holds and what its lease holds are the same, so that it can be given more."""
+        self.in_a_row = 0
+        """How many due runs it has been given since there were last as few as it was to have."""
         self._store = store
         self._socket = socket
         self._outbox: list[ServerMessage] = []
