@@ -132,8 +132,7 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> 
     ending = [ends[run_id] for run_id in sorted(ends)]  # all who lock several runs' rows do it in this order
     try:
         async with database.connection() as connection:
-            row = await connection.fetchrow(
-                "put_progress",
+            columns: list[object] = [
                 [lease_id for lease_id, _ in connections],
                 [number for _, number in connections],
                 _joined(result.run_id for result in results),
@@ -142,15 +141,20 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> 
                 _joined(result.index for result in results),
                 connection.sealed(workspaces, [bytes(result.output) for result in results]),
                 _joined(result.elapsed_ms for result in results),
-                _joined(end.run_id for end, _, _ in ending),
-                _joined(lease for _, lease, _ in ending),
-                connection.sealed([workspace for *_, workspace in ending], [bytes(end.output) for end, _, _ in ending]),
-            )
+            ]
+            if ending:
+                outputs = [bytes(end.output) for end, _, _ in ending]
+                columns += [
+                    _joined(end.run_id for end, _, _ in ending),
+                    _joined(lease for _, lease, _ in ending),
+                    connection.sealed([workspace for *_, workspace in ending], outputs),
+                ]
+            row = await connection.fetchrow("put_progress" if ending else "put_results", *columns)
     except asyncpg.UniqueViolationError:
         row = None
     if row is None:
         return Progress(0, frozenset(), [], arrivals)
-    ended = frozenset(row["ended"] or ())
+    ended = frozenset(row["ended"] or ()) if ending else frozenset()
     if len(ended) == len(ends):
         return Progress(row["number"], ended, arrivals, [])
     fates = [type(arrival.message) is StepDone or arrival.message.run_id in ended for arrival in arrivals]
