@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["FOLDER", "note", "notes"]
+__all__ = ["FOLDER", "is_open", "note", "notes", "open_gate"]
 
 FOLDER = "CONFORMANCE_LEDGER"
 """The environment variable that names the folder: one file a key."""
+
+OPEN = ".open"
+"""The ending of a file that opens the gate of a key."""
 
 
 def note(key: str, word: str) -> str:
@@ -19,6 +22,16 @@ def note(key: str, word: str) -> str:
     finally:
         os.close(file)
     return word
+
+
+def is_open(key: str) -> bool:
+    """Whether a body that waits at the gate of `key` may go on."""
+    return Path(os.environ[FOLDER], key + OPEN).exists()
+
+
+def open_gate(folder: Path, key: str) -> None:
+    """Let those go on who wait at the gate of `key`."""
+    (folder / (key + OPEN)).touch()
 
 
 def notes(folder: Path, key: str) -> list[str]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from rotor.errors import ApiError
+from tests.conformance.ledger import open_gate
 from tests.conformance.service import Service
 
 
@@ -21,6 +22,9 @@ async def test_the_step_in_flight_is_recorded_and_nothing_later_starts(
         await service.rotor.send("rotor/cancel.run", {"runId": run_id})
     else:
         assert (await service.rotor.runs.cancel(run_id)).cancel_requested_at
+    while not (await service.rotor.runs.get(run_id)).cancel_requested_at:  # noqa: ASYNC110 - the event has to be looked at
+        await asyncio.sleep(0.01)
+    open_gate(service.shape.ledger, key)
     run = await service.ended(run_id)
     assert (run.status, run.output, run.error) == ("cancelled", None, None)
     assert [(step.id, step.status, step.output) for step in run.steps] == [("slow", "completed", "ends")]
@@ -106,7 +110,7 @@ async def test_a_run_that_is_still_queued_never_begins(service: Service) -> None
 
 
 async def test_a_run_between_two_tries_ends_at_once(service: Service, key: str) -> None:
-    run_id = await service.start("faults.backoff", key=key)
+    run_id = await service.start("faults.backoff", key=key, seconds=3_600)
     await service.reaches(run_id, "stumble", ["retrying"])
     await service.rotor.runs.cancel(run_id)
     run = await service.ended(run_id)

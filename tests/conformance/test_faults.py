@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from tests.conformance.service import Service
+from tests.conformance.service import TRIES, Service
 
 
 async def test_a_failed_step_is_tried_again_after_a_second_or_so(service: Service, key: str) -> None:
-    run_id = await service.start("faults.backoff", key=key)
+    took: list[float] = []
+    while min(took, default=2.3) >= 2.3 and len(took) < TRIES:
+        own = f"{key}-{len(took)}"
+        run = await service.run("faults.backoff", key=own)
+        assert run.output == "up again"
+        (step,) = run.steps
+        assert (step.status, step.attempts, step.error) == ("completed", 2, None)
+        assert step.started_at
+        assert step.ended_at
+        took.append((step.ended_at - step.started_at).total_seconds())
+        assert service.notes(own) == ["try", "try"]
+    assert 0.8 <= min(took) < 2.3, took
+
+
+async def test_a_step_that_is_to_be_tried_again_shows_why(service: Service, key: str) -> None:
+    run_id = await service.start("faults.backoff", key=key, seconds=3_600)
     step = await service.reaches(run_id, "stumble", ["retrying"])
     assert step.error
-    assert (step.error.name, step.error.message) == ("OSError", "once")
-    run = await service.ended(run_id)
-    assert run.output == "up again"
-    (step,) = run.steps
-    assert (step.status, step.attempts, step.error) == ("completed", 2, None)
-    assert step.started_at
-    assert step.ended_at
-    assert 0.8 <= (step.ended_at - step.started_at).total_seconds() < 2.3
-    assert service.notes(key) == ["try", "try"]
+    assert (step.error.name, step.error.message) == ("RetryAfterError", "once")
+    await service.rotor.runs.cancel(run_id)
 
 
 async def test_retries_of_the_function_are_those_of_its_steps(service: Service, key: str) -> None:

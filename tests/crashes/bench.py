@@ -20,8 +20,7 @@ from rotor.store.database import Database, Record
 from rotor.store.doctor import Finding, check
 from rotor.store.keys import Keys
 from rotor.store.migrate import migrate
-from tests.conformance.ledger import FOLDER, notes
-from tests.crashes.workflows import OPEN
+from tests.conformance.ledger import FOLDER, notes, open_gate
 from tests.dev.processes import free_port
 
 __all__ = ["BEFORE_LEASES_END", "Bench", "Program", "Recorded", "until"]
@@ -171,7 +170,7 @@ class Bench:
         return notes(self.ledger, key)
 
     def open_gate(self, key: str) -> None:
-        (self.ledger / (key + OPEN)).touch()
+        open_gate(self.ledger, key)
 
     async def noted(self, key: str, word: str, *, times: int = 1, within_seconds: float = 60) -> None:
         """Until a body has written it down."""

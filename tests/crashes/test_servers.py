@@ -114,6 +114,7 @@ async def test_an_event_that_was_acknowledged_has_its_run_though_its_server_is_k
     rows = await bench.rows("SELECT event_id FROM runs")
     assert set(acknowledged) <= {row["event_id"] for row in rows}
     assert len(rows) == len({row["event_id"] for row in rows})
-    events = await bench.rows("SELECT id FROM events")
-    assert {row["id"] for row in events} == {row["event_id"] for row in rows}
+    # At one moment, since Postgres may still carry out what the dead server has sent.
+    alone = "SELECT FROM events FULL JOIN runs ON event_id = events.id WHERE events.id IS NULL OR runs.id IS NULL"
+    assert not await bench.rows(alone)
     assert await bench.findings() == []

@@ -6,20 +6,12 @@ import asyncio
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from rotor import Context, SyncContext, create_function
-from tests.conformance.ledger import FOLDER, note
+from tests.conformance.ledger import is_open, note
 
-__all__ = ["FUNCTIONS", "OPEN"]
-
-OPEN = ".open"
-"""The ending of a file in the ledger's folder that opens the gate of a key."""
-
-
-def _is_open(key: str) -> bool:
-    return Path(os.environ[FOLDER], key + OPEN).exists()
+__all__ = ["FUNCTIONS"]
 
 
 async def step_of(key: str, number: int, seconds: float) -> int:
@@ -41,7 +33,7 @@ async def chain(ctx: Context[dict[str, Any]]) -> int:
 
 async def pass_gate(key: str) -> str:
     note(key, "begin")
-    while not _is_open(key):  # noqa: ASYNC110  (another process opens it)
+    while not is_open(key):  # noqa: ASYNC110  (another process opens it)
         await asyncio.sleep(0.02)
     return note(key, "end")
 
@@ -57,7 +49,7 @@ async def gated(ctx: Context[dict[str, Any]]) -> list[str]:
 
 def pass_gate_in_thread(key: str) -> str:
     note(key, "begin")
-    while not _is_open(key):
+    while not is_open(key):
         time.sleep(0.02)
     return note(key, "end")
 

@@ -21,10 +21,10 @@ def fail_until(key: str, attempt: int) -> str:
     return f"attempt {current_step().attempt}"
 
 
-def stumble(key: str) -> str:
+def stumble(key: str, seconds: float | None) -> str:
     note(key, "try")
     if current_step().attempt == 0:
-        raise OSError("once")
+        raise OSError("once") if seconds is None else RetryAfterError("once", seconds)
     return "up again"
 
 
@@ -40,7 +40,8 @@ def break_down(key: str) -> None:
 
 @workflow("faults.backoff")
 async def backoff(ctx: Context[KeyData]) -> str:
-    return await ctx.step.run("stumble", stumble, ctx.event.data["key"], retries=1)
+    data = ctx.event.data
+    return await ctx.step.run("stumble", stumble, data["key"], data.get("seconds"), retries=1)
 
 
 @workflow("faults.retry-after", retries=2)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from rotor import Context, current_step
-from tests.conformance.ledger import note
+from tests.conformance.ledger import is_open, note
 from tests.conformance.workflows import KeyData, workflow
 
 ODD_IDS = ("a", "a:1", "a#1", "a[1]", "a/1", "a\\", "a\n", " ", "é", "e\u0301", "😀", "x" * 256)
@@ -83,7 +83,8 @@ async def slow(ctx: Context[KeyData]) -> str:
 
     async def work() -> str:
         note(key, "begins")
-        await asyncio.sleep(ctx.event.data.get("seconds", 0.6))
+        while not is_open(key):  # noqa: ASYNC110 - the test opens it
+            await asyncio.sleep(0.02)
         return note(key, "ends")
 
     await ctx.step.run("slow", work)
