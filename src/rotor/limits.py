@@ -70,6 +70,9 @@ KEYS_LIMITED: Final = 10_000
 """API keys whose rate one server remembers; beyond it the one that was used longest ago starts anew."""
 EVENT_NAMES: Final = 10_000
 """Names of events of which one server remembers what they start; beyond it, it begins anew."""
+EVENT_PATHS: Final = 100
+"""Paths by which waits tell the events of one name apart, and under which each such event is indexed. A wait by
+another path is tried on every event of its name."""
 FRESH_BYTES: Final = 64 * 1024 * 1024
 """Events that one server holds between their commit and the look for their waiters; beyond it they are read back."""
 STREAMS: Final = 2_000

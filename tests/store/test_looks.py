@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from rotor import limits
 from rotor.engine.arrivals import EventArrived
 from rotor.engine.run import StepKey
 from rotor.protocol.messages import Event, RunMessage
@@ -84,6 +85,22 @@ async def test_whichever_side_looks_first_the_other_is_found(store: Store, looks
     await match(store)
 
     assert await taken(store, run_id) == "e-1"
+
+
+async def test_a_wait_by_a_path_too_many_is_found_by_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EVENT_PATHS", 2)
+    holder, run_id = await hold(store)
+    await send(store, "opened", {"d": 7}, id="before")
+    for path in "abcd":
+        await holder.say(messages.awaits_event(run_id, path, "opened", equals={f"data.{path}": 7}))
+        await match(store)
+    for path in "abc":
+        await send(store, "opened", {path: 6})
+        await send(store, "opened", {path: 7}, id=path)
+    await match(store)
+
+    assert [await taken(store, run_id, path) for path in "abcd"] == ["a", "b", "c", "before"]
+    assert await value(store.database, "SELECT count(*) FROM event_paths") == 2
 
 
 async def test_the_first_event_is_taken(store: Store) -> None:

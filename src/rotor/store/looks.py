@@ -59,6 +59,8 @@ PLACES = 2_000
 
 Place: TypeAlias = tuple[datetime, int]
 """When an event took effect, and its position among those that did at the same time."""
+Use: TypeAlias = tuple[int, str, str | None]
+"""A workspace, the name of an event, and the path by which a wait tells such events apart, if it does."""
 NOWHERE = (None, None)
 """Before all places: as far back as the wait looks."""
 WAITS = 10_000
@@ -189,21 +191,21 @@ async def look_at_waits(store: Store, keys: Sequence[StepKey], *, since: datetim
     """
     waits = await store.database.fetch("read_waits", *_columns(keys))
     if waits:
-        await _register(store, {(wait["workspace_id"], wait["topic"][6:], wait["path"]) for wait in waits})
+        uses: dict[Use, list[StepKey]] = {}
+        for wait in waits:
+            uses.setdefault((wait["workspace_id"], wait["topic"][6:], wait["path"]), []).append(_key(wait))
+        await _register(store, uses)
         await _look(store, [Look(_key(wait), _match(wait), (_begin(wait, since), -1)) for wait in waits])
 
 
 async def look_at_fresh_waits(store: Store, waits: Sequence[PutWait]) -> None:
     """The look back of waits that have just been committed, in the order of their registration."""
     matches = {wait.key: wait.match for wait in waits if wait.match is not None}
-    await _register(
-        store,
-        {
-            (wait.workspace_id, wait.topic[6:], wait.match.index_path)
-            for wait in waits
-            if wait.match is not None and wait.topic is not None
-        },
-    )
+    uses: dict[Use, list[StepKey]] = {}
+    for wait in waits:
+        if wait.match is not None and wait.topic is not None:
+            uses.setdefault((wait.workspace_id, wait.topic[6:], wait.match.index_path), []).append(wait.key)
+    await _register(store, uses)
     await _look(store, [Look(key, match, NOWHERE) for key, match in matches.items()])
 
 
@@ -288,21 +290,27 @@ async def _offer(
     return {key: (chosen[key][0], done) for key, done in zip(ordered, acted, strict=True)}
 
 
-async def _register(store: Store, used: set[tuple[int, str, str | None]]) -> None:
-    """See to it that events of these (workspace, name) are indexed, at the path if there is one. What has been added is
-    never taken away, so memory that knows of it is right."""
+async def _register(store: Store, uses: Mapping[Use, Sequence[StepKey]]) -> None:
+    """See to it that the events of these uses by waits are indexed. What has been added is never taken away, so memory
+    that knows of it is right. A path too many is not added: its waits are found by the name alone."""
     subscriptions = store.intake.subscriptions
-    names = {(workspace_id, name) for workspace_id, name, _ in used}
+    names = {(workspace_id, name) for workspace_id, name, _ in uses}
     known = subscriptions.known(names)
-    if known is None or not all(_is_registered(known, *use) for use in used):
+    if known is None or not all(_is_registered(known, *use) for use in uses):
         async with store.database.connection() as connection:
             known = await subscriptions.read(connection, names)
-    for workspace_id, name, path in used:
-        if not _is_registered(known, workspace_id, name, path):
-            workspace = store.database.of(workspace_id)
-            await workspace.execute("add_event_use", name, path)
-            if path is not None:
-                await workspace.execute("date_event_path", name, path)
+    paths = {name: set(known.by_name[name].paths) for name in names}
+    for (workspace_id, name, path), keys in uses.items():
+        if _is_registered(known, workspace_id, name, path):
+            continue
+        workspace, others = store.database.of(workspace_id), paths[workspace_id, name]
+        if path is not None and path not in others and len(others) >= limits.EVENT_PATHS:
+            await store.database.execute("unindex_waits", *_columns(keys))
+            continue
+        await workspace.execute("add_event_use", name, path)
+        if path is not None:
+            await workspace.execute("date_event_path", name, path)
+            others.add(path)
 
 
 def _is_registered(known: Known, workspace_id: int, name: str, path: str | None) -> bool:

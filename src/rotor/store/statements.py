@@ -70,6 +70,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "read_oldest_delivery",
             "read_unlooked_waits",
             "mark_looked",
+            "unindex_waits",
             "read_waits",
             "find_events",
             "read_pulse",
