@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from rotor.engine import batch, holding, stepping
 from rotor.engine.arrivals import Arrival, FromHolder
-from rotor.engine.effects import CancelChildren, DropWait
+from rotor.engine.effects import CancelChildren, DropWait, Emit, ReleaseSignal
 from rotor.engine.run import Known, Run
 from rotor.protocol.messages import RunParked, StepDone, StepFailed, StepParked, StepWithdrawn
 from tests.simulation.world import World
@@ -83,6 +83,12 @@ def nothing_delivered(run: Run | None, arrival: Any, known: Known) -> tuple[Run 
     return run, arrival, known
 
 
+def nothing_early(run: Run | None, arrival: Any, known: Known) -> tuple[Run | None, Any, Known]:
+    for key, signal in known.signals.items():
+        known.signals[key] = replace(signal, data=None)
+    return run, arrival, known
+
+
 def not_cancelling(run: Run | None, arrival: Any, known: Known) -> tuple[Run | None, Any, Known]:
     return (None if run is None else replace(run, cancelling=False)), arrival, known
 
@@ -132,6 +138,9 @@ MUTATIONS: Final[dict[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "a deadline fires early": asked("settle", all_due),
     "one event goes to two waits": asked("settle", nothing_taken),
     "one signal goes to two waits": asked("hold", nothing_delivered),
+    "a signal that came early is thrown away": asked("hold", nothing_early),
+    "a signal is kept for who has timed out": decides("settle", without(ReleaseSignal)),
+    "an event that a step sends is lost": decides("hold", without(Emit)),
     "a cancellation is forgotten": asked("hold", not_cancelling),
     "a run is let go that has news": asked("hold", always_told),
     "what failed is tried again at once": without_backoff,

@@ -11,7 +11,7 @@ from uuid_utils import UUID
 
 from rotor.engine.arrivals import Arrival, Cancelled, FromHolder, HolderLost
 from rotor.engine.batch import Outcome
-from rotor.engine.effects import Emit, PutStep, PutWait, StartChild
+from rotor.engine.effects import Emit, PutSignal, PutStep, PutWait, StartChild
 from rotor.engine.matching import Candidate
 from rotor.engine.run import Run, StepKey
 from rotor.engine.states import RUN_CHANGES, STEP_CHANGES, STEP_ENDED
@@ -138,6 +138,11 @@ class Oracle:
             wait = self._records.waits.get(key.run_id, NO_WAITS).get(key)
             if wait is not None:
                 waits[key] = wait
+        self._check_effects(outcome, runs)
+        return Before(runs, waits)
+
+    def _check_effects(self, outcome: Outcome, runs: dict[UUID, Run]) -> None:
+        taken: set[str] = set()
         for effect in outcome.effects:
             kind = type(effect)
             if kind is PutWait:
@@ -151,7 +156,11 @@ class Oracle:
             elif kind is Emit:
                 require(effect.event_id not in self._emitted, "an event is sent twice", effect.event_id)
                 self._emitted.add(effect.event_id)
-        return Before(runs, waits)
+            elif kind is PutSignal:
+                if effect.delivered:
+                    taken.add(effect.signal_id)
+                kept = effect.signal_id not in taken and self._records.is_kept(effect.signal_id)
+                require(not kept, "the data of a signal is thrown away", effect.signal_id, effect.waiter)
 
     def _check_speaker(self, arrival: FromHolder, run: Run | None) -> None:
         if run is not None and run.lease_id == arrival.lease_id:
@@ -210,12 +219,21 @@ class Oracle:
             if row.status in STEP_ENDED:
                 still_waits = key in records.waits.get(key.run_id, NO_WAITS)
                 require(not still_waits, "a step that has ended still waits", key, row.status)
+                left = self._is_awaited(key, row)
+                require(not left, "a signal is left for a step that has ended", key, row.waits_for)
             if was is None:
                 self._check_settled(key, row, before, None)
             elif was != row.fixed:
                 require(was[1] not in STEP_ENDED, "a step that has ended changes", key, was[1], row.status)
                 require(row.status in STEP_CHANGES[was[1]], "no such change of a step", key, was[1], row)
                 self._check_settled(key, row, before, was[1])
+
+    def _is_awaited(self, key: StepKey, row: StepRow) -> bool:
+        """Whether a signal is kept for this step."""
+        if row.op != "wait_for_signal" or row.waits_for is None:
+            return False
+        signal = self._records.signals.get(row.waits_for.removeprefix("signal:"))
+        return signal is not None and not signal.delivered and signal.waiter == key
 
     def _check_reason(self, row: RunRow) -> None:
         """An open run has exactly one reason to move."""
@@ -258,6 +276,8 @@ class Oracle:
                 self._check_signal(key, row)
             case "invoke", "completed" | "failed":
                 self._check_child(key, row)
+            case "send_event", "completed":
+                require(row.event_id in self._records.events, "an event that was sent is lost", key, row.event_id)
             case _:
                 pass
 
@@ -320,9 +340,6 @@ class Oracle:
                     self._check_tries(key, step)
             if row.run.parent is not None:
                 self._check_orphan(row)
-        for signal_id, signal in self._records.signals.items():
-            kept = signal.delivered or signal.waiter is None
-            require(kept, "a signal is left for a step that has ended", signal_id)
 
     def _check_end(self, row: RunRow) -> None:
         run = row.run

@@ -42,7 +42,10 @@ SIGNALS: Final = ("one", "two", "own")
 """`own` stands for an id that no other run uses."""
 FUNCTIONS: Final = ("root", "child", "grandchild")
 SECONDS: Final = (0.0, 1.0, 30.0, 3600.0)
-OPS_MAX: Final = 6
+SIZES: Final = ((2, 2, 1), (2, 2, 1), (6, 4, 2))
+"""How many operations a root, a child and a grandchild have at most. Most programs are small: a fault shows in one too,
+which costs less, and of which more happens while faults still come. Some faults need a large one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,13 @@ Program: TypeAlias = dict[str, Function]
 
 def draw_program(random: Random) -> Program:
     """A program at random."""
-    return {name: _draw_function(random, place) for place, name in enumerate(FUNCTIONS)}
+    sizes = random.choice(SIZES)
+    return {name: _draw_function(random, place, sizes[place]) for place, name in enumerate(FUNCTIONS)}
 
 
-def _draw_function(random: Random, place: int) -> Function:
+def _draw_function(random: Random, place: int, ops_max: int) -> Function:
     children = FUNCTIONS[place + 1 :]
-    body = _draw_body(random, children, random.randint(1, OPS_MAX - 2 * place), 0)
+    body = _draw_body(random, children, random.randint(1, ops_max), 0)
     if random.random() < 0.15:
         body = (*body, Fail(random.randint(1, 3)), *_draw_body(random, children, 1, 1))
     changed = _change(random, body, children) if random.random() < 0.4 else body

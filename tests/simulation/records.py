@@ -206,6 +206,11 @@ class Records:
         row.expires = None if row.waiter is not None else self.now + SIGNAL_KEPT
         return True, row.waiter
 
+    def is_kept(self, signal_id: str) -> bool:
+        """Whether data has come for a signal that nobody has taken yet."""
+        row = self.signals.get(signal_id)
+        return row is not None and row.data is not None and not row.delivered and not self._expired(row)
+
     def _expired(self, row: SignalRow) -> bool:
         return row.expires is not None and row.expires <= self.now
 

@@ -59,6 +59,8 @@ LEASE: Final = limits.LEASE.total_seconds()
 COMES_BACK_WITHIN: Final = 3.0
 WORKERS: Final = 2
 SERVERS: Final = 2
+CLIENTS_MAX: Final = 6
+"""How many runs are started from outside, so that they come in each other's way."""
 LOSSES_MAX: Final = limits.LOSSES - 1
 """A run whose holder dies more often in a row ends as failed, as it should; here none is to blame."""
 ROUNDS_MAX: Final = 3_000
@@ -426,7 +428,7 @@ class World:
     # --- from outside
 
     def _start(self, pick: int) -> None:
-        if self.clients < 4:
+        if self.clients < CLIENTS_MAX:
             self.clients += 1
             self.records.start("root", self.records.fresh_id())
 
@@ -436,14 +438,14 @@ class World:
         self.records.accept(event_id, name, encode({"k": value}))
 
     def _signal(self, pick: int) -> None:
-        names = ["one", "two", *(f"own-{run_id}" for run_id in self.records.runs)]
-        name = names[pick % len(names)]
+        names = ["one", "two"] if pick % 2 else [f"own-{run_id}" for run_id in self.records.runs] or ["own"]
+        name = names[(pick >> 1) % len(names)]
         completion = encode(self.records.fresh_id().int)
         taken, waiter = self.records.complete_signal(name, bytes(completion))
         if taken:
             self.oracle.completed(name, bytes(completion))
         if waiter is not None:
-            self._queue(pick, SignalArrived(waiter, name))
+            self._queue(pick >> 1, SignalArrived(waiter, name))
 
     def _cancel(self, pick: int) -> None:
         runs = list(self.records.runs)
@@ -1134,9 +1136,9 @@ def is_served(function_id: str, run_id: UUID) -> bool:
 
 ACTIONS: Final[dict[str, int]] = {
     "go": 100,
-    "start": 3,
+    "start": 6,
     "event": 3,
-    "signal": 2,
+    "signal": 4,
     "cancel": 2,
     "tick": 4,
     "jump": 3,
