@@ -165,12 +165,10 @@ class Committer:
         told: int | None = None,
         connection: int | None = None,
     ) -> FromHolder:
-        kind = type(message)
-        if kind is StepStarted:
-            self._holders.begin(lease_id, message.run_id, (message.id, message.index))  # type: ignore[union-attr]
+        if isinstance(message, StepStarted):
+            self._holders.begin(lease_id, message.run_id, (message.id, message.index))
         run_id = self._holders.run_id(lease_id, message.run_id)
-        starts = kind is StepParked or (kind is StepDone and message.emit is not None)  # type: ignore[union-attr]
-        fresh_id = uuid7() if starts else NONE
+        fresh_id = uuid7() if _starts(message) else NONE
         return FromHolder(run_id, workspace_id, lease_id, message, fresh_id, can_go_on, told, connection)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Result]:
@@ -346,14 +344,25 @@ class Committer:
         task.add_done_callback(self._following.discard)
 
 
+def _starts(message: RunMessage) -> bool:
+    """Whether it may bring about an event or a child, which needs an id."""
+    if isinstance(message, StepDone):
+        return message.emit is not None
+    return isinstance(message, StepParked) and message.child is not None
+
+
 def _told(_: Arrival, __: Result | BaseException) -> None:
     """Whom it concerns has been told by the commit itself; what could not be written the rescuer finds."""
 
 
 def _weight(arrival: Arrival) -> int:
     """About how many bytes it comes to, in memory and in the database."""
-    if type(arrival) is FromHolder and type(message := arrival.message) is StepDone and message.emit is None:
-        return len(memoryview(message.output)) + ARRIVAL_BYTES  # nearly every one: it must cost little
+    if isinstance(arrival, FromHolder):  # nearly every one: it must cost little
+        message = arrival.message
+        if isinstance(message, StepDone) and message.emit is None:
+            return len(memoryview(message.output)) + ARRIVAL_BYTES
+        if isinstance(message, RunParked) or (isinstance(message, StepParked) and message.child is None):
+            return ARRIVAL_BYTES
     match arrival:
         case FromHolder(message=StepDone(output=output, emit=Emission(data=data))):
             payload = len(memoryview(output)) + len(memoryview(data))

@@ -20,6 +20,7 @@ from rotor.protocol.messages import (
     RunCompleted,
     RunFailed,
     RunMessage,
+    RunParked,
     StepDone,
     StepFailed,
     StepParked,
@@ -42,6 +43,8 @@ def refusal(message: RunMessage, *, payload_bytes_max: int) -> Refused | None:
         # Nearly every message is a plain step's result: it must cost little.
         if type(message) is StepDone and message.emit is None and _is_plain(message):
             json.check(message.output, payload_bytes_max=payload_bytes_max)
+            return None
+        if type(message) is RunParked and 0 <= message.n <= COUNT_MAX:
             return None
         for payload in _payloads(message):
             json.check(payload, payload_bytes_max=payload_bytes_max)
