@@ -117,7 +117,7 @@ def told(answered: Answered, ids: dict[str, str]) -> tuple[int, dict[str, str], 
     text = answered.text.decode()
     for name, value in ids.items():
         text = text.replace(value, name)
-    text = re.sub(r"(rl|login)_\w[^\"]*", "LINK", text)
+    text = re.sub(r"(rl|login)_[\w-][^\"]*", "LINK", text)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", "OWN", text)  # what the asker itself has made
     text = re.sub(r"\d{4}-\d\d-\d\dT[^\"]*Z", "TIME", text)
     return answered.status, {key: value for key, value in answered.headers.items() if key != "date"}, text
