@@ -125,17 +125,17 @@ async def test_the_schedule_of_the_report_fires(dev: Dev) -> None:
         finally:
             await connection.close()
         async with Rotor(base_url=dev.url) as rotor:
-            run = await fired(rotor)
+            run = await fired(rotor, "2026-03-02T08:00:00Z")
             assert (await rotor.runs.wait(run.id)).output == "42 orders, as planned for 2026-03-02T08:00:00Z"
 
 
-async def fired(rotor: Rotor) -> Run:
-    """The run that the schedule starts, once it is there."""
+async def fired(rotor: Rotor, planned: str) -> Run:
+    """The run that the schedule starts for a time, once it is there."""
     async with asyncio.timeout(60):
         while True:
             runs = (await rotor.runs.list(function_id="weekly-report")).items
             for run in runs:
-                if run.event and run.event.name == "rotor/cron":
+                if run.event and run.event.name == "rotor/cron" and run.event.data["scheduled_at"] == planned:
                     return run
             await asyncio.sleep(0.05)
 

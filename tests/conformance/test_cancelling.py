@@ -79,7 +79,7 @@ async def test_an_ended_run_is_a_clear_answer_and_stays_as_it_is(service: Servic
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        ({"runId": str(uuid4())}, 404),
+        ({"runId": "00000000-0000-4000-8000-000000000000"}, 404),
         ({"runId": "run-abc-123"}, 422),
         ({"runId": 7}, 422),
         ({"runId": None}, 422),

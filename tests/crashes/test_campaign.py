@@ -27,6 +27,9 @@ from tests.crashes.faults import (
 from tests.crashes.lab import Lab, open_lab
 from tests.crashes.verdict import judge
 
+SEED = 2197
+"""Of bad luck that kills a server, a worker, the app and Postgres, and breaks links beside them."""
+
 pytestmark = [pytest.mark.timeout(200), pytest.mark.asyncio(loop_scope="module")]
 
 
@@ -71,10 +74,8 @@ async def have_broken_links(lab: Lab) -> None:
 
 
 async def have_bad_luck(lab: Lab) -> None:
-    seed = random.randrange(10**6)
-    lab.story.append(f"seed {seed}")
     brief = sorted(fault for fault in PROMISED if fault[1] not in (FROZEN, CUT_OFF))
-    await strike_at_random(lab, seed, random.Random(seed).sample(brief, 8))
+    await strike_at_random(lab, SEED, random.Random(SEED).sample(brief, 8))
 
 
 STAGES: list[Callable[[Lab], Awaitable[None]]] = [

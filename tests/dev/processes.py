@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,8 +80,17 @@ def spawn(command: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-PORTS = iter(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
-"""Below those that the system gives to whoever connects or asks for any."""
+def own_ports() -> Iterator[int]:
+    """Ports below those that the system gives to whoever connects or asks for any.
+
+    Who listens at the first of a thousand has the others: no two processes that run tests give the same one.
+    """
+    for first in random.SystemRandom().sample(range(20_000, 32_000, 1_000), 12):
+        with suppress(OSError), socket.create_server(("127.0.0.1", first)):
+            yield from range(first + 1, first + 1_000)
+
+
+PORTS = own_ports()
 
 
 def free_port() -> int:

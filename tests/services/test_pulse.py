@@ -20,7 +20,9 @@ from rotor.store.fresh import HELD_FOR
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, fire_deadlines, hold, send, serve
+from tests.store.rows import BEGINNING
 from tests.store.tables import change, value
+from tests.store.test_schedules import set_clock
 
 
 class Heard:
@@ -102,6 +104,8 @@ async def test_a_deadline_that_is_near_wakes_the_timers(store: Store, heard: Hea
 
 
 async def test_a_due_cron_wakes_the_scheduler(store: Store, heard: Heard) -> None:
+    for each in (store, heard.store):
+        await set_clock(each.database, BEGINNING)
     await functions.register(store.database, 1, [FunctionSpec(id="f", triggers=[Trigger(cron="0 * * * *")])])
     assert await heard.beat() == set()
     heard.store.database.advance(timedelta(hours=1))

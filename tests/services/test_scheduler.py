@@ -11,10 +11,13 @@ from rotor.protocol.messages import FunctionSpec, Trigger
 from rotor.services.scheduler import Scheduler
 from rotor.store import functions
 from rotor.store.store import Store
+from tests.store.rows import BEGINNING
 from tests.store.tables import value
+from tests.store.test_schedules import set_clock
 
 
 async def schedule(store: Store, count: int) -> None:
+    await set_clock(store.database, BEGINNING)
     specs = [FunctionSpec(id=f"f{n}", triggers=[Trigger(cron="0 * * * *")]) for n in range(count)]
     await functions.register(store.database, 1, specs)
 

@@ -26,8 +26,9 @@ from rotor.store.statements import statement, workspace_statement
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, acknowledged, begin, fire_deadlines, hold, rescue, send, serve
+from tests.store.rows import BEGINNING
 from tests.store.tables import locked, run_row, select, status_of, step_row, until_blocked, value
-from tests.store.test_schedules import schedule
+from tests.store.test_schedules import schedule, set_clock
 
 ROW = "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE"
 AS_IT_WRITES_WAITS = "LOCK TABLE waits IN SHARE MODE"
@@ -219,6 +220,8 @@ async def test_a_server_goes_on_while_a_newer_one_migrates(
 
 
 async def test_a_cron_that_one_server_is_about_to_fire_is_fired_by_no_other(store: Store, second_store: Store) -> None:
+    for each in (store, second_store):
+        await set_clock(each.database, BEGINNING)
     await schedule(store, "f", "0 9 * * *")
     for each in (store, second_store):
         each.database.advance(timedelta(days=1))

@@ -14,6 +14,7 @@ from rotor.store.database import Database
 from rotor.store.schedules import CRON_EVENT, fire_due
 from rotor.store.store import Store
 from tests.store.actors import Holder
+from tests.store.rows import BEGINNING
 from tests.store.tables import change, select, value
 
 
@@ -39,6 +40,7 @@ async def fired(store: Store) -> list[datetime]:
 
 
 async def test_a_cron_fires_at_its_time_and_says_for_when(store: Store) -> None:
+    await set_clock(store.database, BEGINNING)
     await schedule(store, "f", "*/5 * * * *")
     due = await next_at(store)
     assert await fire_due(store.database) == 0
@@ -54,6 +56,8 @@ async def test_a_cron_fires_at_its_time_and_says_for_when(store: Store) -> None:
 
 
 async def test_two_servers_fire_once(store: Store, second_store: Store) -> None:
+    for each in (store, second_store):
+        await set_clock(each.database, BEGINNING)
     for number in range(10):
         await schedule(store, f"f{number}", "*/5 * * * *")
     for each in (store, second_store):
