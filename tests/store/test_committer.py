@@ -428,15 +428,51 @@ async def test_the_end_of_a_run_with_a_step_that_still_runs_cancels_that_step(st
     assert await step_status(store.database, run_id, "a") == "cancelled"
 
 
-async def test_an_earlier_connection_of_a_holder_writes_nothing_the_short_way(store: Store) -> None:
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a batch"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE leases SET connection = connection + 1",
+        "UPDATE leases SET taken_at = rotor_now()",
+        "DELETE FROM leases",
+        "UPDATE runs SET lease_id = gen_random_uuid()",
+        "UPDATE runs SET cancel_requested_at = rotor_now()",
+        """INSERT INTO steps (run_id, id, index, op, status, started_at, settled_group, position)
+           SELECT id, 'step 0', 0, 'run', 'running', now(), 1, 0 FROM runs""",
+    ],
+    ids=["an earlier connection", "a taken lease", "no lease", "another's run", "a cancellation", "a step on record"],
+)
+async def test_what_does_not_stand_is_left_to_the_long_way(store: Store, statement: str, count: int) -> None:
     holder, run_id = await hold(store)
-    await leases.resume(store.database, 1, holder.lease_id)
-    said = FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, "a"), NONE, connection=1)
-    ways = divide([said], store.holders)
+    said = [
+        FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, f"step {n}"), NONE, connection=1)
+        for n in range(count)
+    ]
+    ways = divide(said, store.holders)
+    assert ways.progress == said
+    await change(store.database, statement)
+    recorded = await select(store.database, "SELECT * FROM steps")
     progress = await write_progress(store.database, ways.progress)
 
-    assert (progress.done, progress.left) == ([], [said])
-    assert await select(store.database, "SELECT 1 FROM steps") == []
+    assert (progress.done, progress.left) == ([], said)
+    assert await select(store.database, "SELECT * FROM steps") == recorded
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a batch"])
+async def test_what_stands_is_written_the_short_way(store: Store, count: int) -> None:
+    holder, run_id = await hold(store)
+    said = [
+        FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, f"step {n}", n), NONE, connection=1)
+        for n in range(count)
+    ]
+    progress = await write_progress(store.database, said)
+
+    assert (progress.done, progress.left) == (said, [])
+    steps = await select(store.database, "SELECT * FROM steps ORDER BY position")
+    assert [
+        (step["id"], step["status"], step["attempts"], step["output"], step["settled_group"], step["position"])
+        for step in steps
+    ] == [(f"step {n}", "completed", 1, str(n).encode(), progress.group, n + 1) for n in range(count)]
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ async def test_many_runs_that_park_are_one_statement_beside_that_of_the_others(
         await asyncio.sleep(0)
     await asyncio.gather(first, *rest)
 
-    assert asked == ["put_results", "put_progress", "put_parks"]
+    assert asked == ["put_result", "put_progress", "put_parks"]
     assert [await status_of(store.database, run) for run in runs] == (
         ["running"] + ["completed"] * 3 + ["running"] * 2 + ["waiting"] * 3
     )

@@ -292,10 +292,14 @@ async def test_a_checkpoint_is_written_before_the_lease_is_lost_or_not_at_all(
         await second_store.committer.submit(Cancelled(UUID(run_id)))
 
 
-async def test_a_holder_that_lost_the_run_cannot_end_it_for_the_next(store: Store, second_store: Store) -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on with", "ends"])
+async def test_a_holder_that_lost_the_run_cannot_change_it_for_the_next(
+    store: Store, second_store: Store, ends: bool
+) -> None:
     holder, run_id = await hold(store)
     async with locked(store.database, "SELECT 1 FROM leases FOR UPDATE") as other:
-        late = asyncio.create_task(holder.say(messages.done(run_id, "a"), messages.completed(run_id)))
+        end = [messages.completed(run_id)] if ends else []
+        late = asyncio.create_task(holder.say(messages.done(run_id, "a"), *end))
         await until_blocked(other)
         # The rescuer of another server gave the run to another holder before this batch came to read it.
         second = await Holder.connect(second_store)

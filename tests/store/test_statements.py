@@ -97,10 +97,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             [b"1"] * BATCH,
         ),
     ),
-    "put_results": (
-        {"leases_pkey", "runs_pkey"},
-        ([LEASE], [1], joined, each_one, ["s3"] * BATCH, each_one, [b"1"] * BATCH, each_one),
-    ),
+    "put_result": ({"leases_pkey", "runs_pkey"}, (LEASE, 1, runs[0], "s3", 0, b"1", 5)),
     "put_parks": (
         {"leases_pkey", "runs_pkey"},
         (

@@ -201,15 +201,17 @@ class Committer:
             committed = [Committed(runs=runs, group=progress.group)]
             told[lease_id] = Result(acted=True, told=committed)
             self._holders.deliver(lease_id, committed)
-        ended = [arrival for arrival in progress.done if arrival.message.run_id in progress.ended]
-        for arrival in ended:
-            if self._holders.forget(arrival.lease_id, arrival.run_id):
-                self._changes.queued.set()
-        self._changes.runs_changed(
-            (arrival.run_id for arrival in progress.done), ended=(arrival.run_id for arrival in ended)
-        )
-        telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
+        ended = [arrival.run_id for arrival in progress.done if arrival.message.run_id in progress.ended]
+        self._changes.runs_changed((arrival.run_id for arrival in progress.done), ended=ended)
+        if ended:
+            self._note_ends(progress)
         return {id(arrival): told[arrival.lease_id] for arrival in progress.done}
+
+    def _note_ends(self, progress: Progress) -> None:
+        for arrival in progress.done:
+            if arrival.message.run_id in progress.ended and self._holders.forget(arrival.lease_id, arrival.run_id):
+                self._changes.queued.set()
+        telemetry.RUNS_ENDED.labels("completed").inc(len(progress.ended))
 
     def _tell_parked(self, parks: Progress) -> dict[int, Result]:
         """As of other progress, and note who keeps the bodies, and when the first of the runs wakes."""

@@ -8,10 +8,17 @@ can be asked of a workspace's tables with the id left out.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from datetime import timedelta
 from functools import partial
 from time import monotonic
+from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 import asyncpg
@@ -204,21 +211,27 @@ class Database:
         """Move the clock of this pool's connections forward. For tests: nothing else may set rotor.clock_offset."""
         self._clock_offset += by
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """One connection of the pool, each statement its own transaction."""
+        return _Lent(self)
+
+    async def lend(self) -> asyncpg.pool.PoolConnectionProxy[Any]:
+        """A connection, until it is given back."""
         raw = await self._take()
-        try:
-            if self._clock_offset:
+        if self._clock_offset:
+            try:
                 await raw.execute(
                     "SELECT set_config('rotor.clock_offset', $1, false)",
                     f"{self._clock_offset.total_seconds()} seconds",
                 )
-            yield Connection(raw, self.vault)
-        except BaseException:
-            await self.pool.release(raw)  # which waits for what was cut off
-            raise
-        if self._wanted or self.pool.is_closing() or len(self._at_hand) >= AT_HAND:
+            except BaseException:
+                await self.pool.release(raw)
+                raise
+        return raw
+
+    async def take_back(self, raw: asyncpg.pool.PoolConnectionProxy[Any], *, failed: bool) -> None:
+        """What was lent is free again. After a failure the pool waits for what was cut off."""
+        if failed or self._wanted or self.pool.is_closing() or len(self._at_hand) >= AT_HAND:
             await self.pool.release(raw)
         else:
             self._at_hand.append((raw, monotonic()))
@@ -259,6 +272,24 @@ class Database:
     async def execute(self, name: str, *arguments: object) -> str:
         async with self.connection() as connection:
             return await connection.execute(name, *arguments)
+
+
+class _Lent(AbstractAsyncContextManager[Connection]):
+    """Around the use of a connection. Every statement pays for it: a generator would cost twice as much."""
+
+    __slots__ = ("_database", "_raw")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Connection:
+        self._raw = await self._database.lend()
+        return Connection(self._raw, self._database.vault)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._database.take_back(self._raw, failed=kind is not None)
 
 
 def _is_open(raw: asyncpg.pool.PoolConnectionProxy[Any]) -> bool:

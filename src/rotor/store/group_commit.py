@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
 
 import asyncpg
@@ -189,9 +190,9 @@ class GroupCommit(Generic[T, R]):
         return group
 
     async def _commit(self, group: Sequence[Queued[T, R]]) -> None:
+        began = perf_counter()
         try:
-            with self._duration.time():
-                results = await self._patiently([queued.member for queued in group])
+            results = await self._patiently([queued.member for queued in group])
         except Exception as error:
             if len(group) > 1:
                 await self._commit(group[: len(group) // 2])
@@ -203,6 +204,7 @@ class GroupCommit(Generic[T, R]):
                 )
             group[0].answer(error)
             return
+        self._duration.observe(perf_counter() - began)
         for queued, result in zip(group, results, strict=True):
             queued.done(queued.member, result)
 

@@ -21,7 +21,7 @@ import asyncpg
 
 from rotor.engine.arrivals import Arrival, EventArrived, FromHolder
 from rotor.protocol.messages import RunCompleted, RunParked, StepDone, StepParked
-from rotor.store.database import Database
+from rotor.store.database import Connection, Database
 from rotor.store.holders import Holders
 from rotor.store.wakes import Wake
 
@@ -115,6 +115,35 @@ def _park(run_id: UUID, said: Sequence[Arrival], holders: Holders) -> Park | Non
 
 async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> Progress:
     """Write results and ends of quiet runs, in one statement that is its own transaction."""
+    alone = arrivals[0].message if len(arrivals) == 1 else None
+    try:
+        async with database.connection() as connection:
+            if type(alone) is StepDone:
+                return await _write_result(connection, arrivals, alone)
+            return await _write_all(connection, arrivals)
+    except asyncpg.UniqueViolationError:
+        return _all_left(arrivals)
+
+
+async def _write_result(connection: Connection, arrivals: Sequence[FromHolder], result: StepDone) -> Progress:
+    """Write the only result of a batch."""
+    (arrival,) = arrivals
+    (output,) = connection.sealed((arrival.workspace_id,), (bytes(result.output),))
+    group = await connection.fetchval(
+        "put_result",
+        arrival.lease_id,
+        arrival.connection,
+        arrival.run_id,
+        result.id,
+        result.index,
+        output,
+        result.elapsed_ms,
+    )
+    return _all_left(arrivals) if group is None else Progress(group, frozenset(), arrivals, [])
+
+
+async def _write_all(connection: Connection, arrivals: Sequence[FromHolder]) -> Progress:
+    """Write a batch."""
     connections: dict[tuple[UUID, int | None], int] = {}
     results: list[StepDone] = []
     leases: list[int] = []
@@ -130,31 +159,23 @@ async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> 
         elif type(message) is RunCompleted:
             ends[message.run_id] = message, lease, arrival.workspace_id
     ending = [ends[run_id] for run_id in sorted(ends)]  # all who lock several runs' rows do it in this order
-    try:
-        async with database.connection() as connection:
-            columns: list[object] = [
-                [lease_id for lease_id, _ in connections],
-                [number for _, number in connections],
-                _joined(result.run_id for result in results),
-                _joined(leases),
-                [result.id for result in results],
-                _joined(result.index for result in results),
-                connection.sealed(workspaces, [bytes(result.output) for result in results]),
-                _joined(result.elapsed_ms for result in results),
-            ]
-            if ending:
-                outputs = [bytes(end.output) for end, _, _ in ending]
-                columns += [
-                    _joined(end.run_id for end, _, _ in ending),
-                    _joined(lease for _, lease, _ in ending),
-                    connection.sealed([workspace for *_, workspace in ending], outputs),
-                ]
-            row = await connection.fetchrow("put_progress" if ending else "put_results", *columns)
-    except asyncpg.UniqueViolationError:
-        row = None
+    row = await connection.fetchrow(
+        "put_progress",
+        [lease_id for lease_id, _ in connections],
+        [number for _, number in connections],
+        _joined(result.run_id for result in results),
+        _joined(leases),
+        [result.id for result in results],
+        _joined(result.index for result in results),
+        connection.sealed(workspaces, [bytes(result.output) for result in results]),
+        _joined(result.elapsed_ms for result in results),
+        _joined(end.run_id for end, _, _ in ending),
+        _joined(lease for _, lease, _ in ending),
+        connection.sealed([workspace for *_, workspace in ending], [bytes(end.output) for end, _, _ in ending]),
+    )
     if row is None:
-        return Progress(0, frozenset(), [], arrivals)
-    ended = frozenset(row["ended"] or ()) if ending else frozenset()
+        return _all_left(arrivals)
+    ended = frozenset(row["ended"] or ())
     if len(ended) == len(ends):
         return Progress(row["number"], ended, arrivals, [])
     fates = [type(arrival.message) is StepDone or arrival.message.run_id in ended for arrival in arrivals]
@@ -192,7 +213,7 @@ async def write_parks(database: Database, parks: Sequence[Park]) -> Progress:
     except asyncpg.UniqueViolationError:
         row = None
     if row is None:
-        return Progress(0, frozenset(), [], [arrival for park in parks for arrival in park.said])
+        return _all_left([arrival for park in parks for arrival in park.said])
     parked = frozenset(row["parked"] or ())
     return Progress(
         row["number"],
@@ -201,6 +222,10 @@ async def write_parks(database: Database, parks: Sequence[Park]) -> Progress:
         [arrival for park in parks if park.run_id not in parked for arrival in park.said],
         row["deadline_seconds"],
     )
+
+
+def _all_left(arrivals: Sequence[FromHolder]) -> Progress:
+    return Progress(0, frozenset(), [], arrivals)
 
 
 def _joined(values: Iterable[int | str]) -> str:

@@ -40,7 +40,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "read_open_children",
             "put_batch",
             "put_progress",
-            "put_results",
+            "put_result",
             "put_parks",
             "put_wakes",
             "read_step_groups",
