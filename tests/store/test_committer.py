@@ -12,7 +12,18 @@ from msgspec.structs import replace
 from rotor import limits
 from rotor.engine.arrivals import Cancelled, DeadlineReached, FromHolder, HolderLost
 from rotor.engine.run import StepKey
-from rotor.protocol.messages import CancelRun, Committed, DropRun, HolderMessage, Refused, RunMessage, Settled, StartRun
+from rotor.protocol.messages import (
+    CancelRun,
+    Committed,
+    DropRun,
+    HolderMessage,
+    Refused,
+    RunCompleted,
+    RunMessage,
+    Settled,
+    StartRun,
+    StepDone,
+)
 from rotor.store import leases
 from rotor.store.cancellation import cancel
 from rotor.store.claims import ClaimedInvocation, claim_invocations
@@ -428,7 +439,22 @@ async def test_the_end_of_a_run_with_a_step_that_still_runs_cancels_that_step(st
     assert await step_status(store.database, run_id, "a") == "cancelled"
 
 
-@pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a batch"])
+def short(holder: Holder, *said: StepDone | RunCompleted) -> list[FromHolder]:
+    """Messages of the holder's first connection, on the short way."""
+    arrivals = [FromHolder(UUID(one.run_id), 1, holder.lease_id, one, NONE, connection=1) for one in said]
+    assert divide(arrivals, holder.store.holders).progress == arrivals
+    return arrivals
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [messages.done("{run}", "a")],
+        [messages.done("{run}", "a"), messages.done("{run}", "b")],
+        [messages.completed("{run}")],
+    ],
+    ids=["a result", "results", "an end"],
+)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -438,41 +464,69 @@ async def test_the_end_of_a_run_with_a_step_that_still_runs_cancels_that_step(st
         "UPDATE runs SET lease_id = gen_random_uuid()",
         "UPDATE runs SET cancel_requested_at = rotor_now()",
         """INSERT INTO steps (run_id, id, index, op, status, started_at, settled_group, position)
-           SELECT id, 'step 0', 0, 'run', 'running', now(), 1, 0 FROM runs""",
+           SELECT id, 'a', 0, 'run', 'running', now(), 1, 0 FROM runs""",
     ],
     ids=["an earlier connection", "a taken lease", "no lease", "another's run", "a cancellation", "a step on record"],
 )
-async def test_what_does_not_stand_is_left_to_the_long_way(store: Store, statement: str, count: int) -> None:
+async def test_what_does_not_stand_is_left_to_the_long_way(
+    store: Store, statement: str, said: list[StepDone | RunCompleted]
+) -> None:
     holder, run_id = await hold(store)
-    said = [
-        FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, f"step {n}"), NONE, connection=1)
-        for n in range(count)
-    ]
-    ways = divide(said, store.holders)
-    assert ways.progress == said
+    arrivals = short(holder, *(replace(one, run_id=run_id) for one in said))
     await change(store.database, statement)
-    recorded = await select(store.database, "SELECT * FROM steps")
-    progress = await write_progress(store.database, ways.progress)
+    before = await select(store.database, "SELECT * FROM runs LEFT JOIN steps ON run_id = runs.id")
+    progress = await write_progress(store.database, arrivals)
 
-    assert (progress.done, progress.left) == ([], said)
-    assert await select(store.database, "SELECT * FROM steps") == recorded
+    assert (progress.done, progress.left, progress.ended) == ([], arrivals, frozenset())
+    assert await select(store.database, "SELECT * FROM runs LEFT JOIN steps ON run_id = runs.id") == before
 
 
 @pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a batch"])
-async def test_what_stands_is_written_the_short_way(store: Store, count: int) -> None:
+async def test_results_that_stand_are_written_the_short_way(store: Store, count: int) -> None:
     holder, run_id = await hold(store)
-    said = [
-        FromHolder(UUID(run_id), 1, holder.lease_id, messages.done(run_id, f"step {n}", n), NONE, connection=1)
-        for n in range(count)
-    ]
-    progress = await write_progress(store.database, said)
+    arrivals = short(holder, *(messages.done(run_id, f"step {n}", n) for n in range(count)))
+    progress = await write_progress(store.database, arrivals)
 
-    assert (progress.done, progress.left) == (said, [])
+    assert (progress.done, progress.left, progress.ended) == (arrivals, [], frozenset())
     steps = await select(store.database, "SELECT * FROM steps ORDER BY position")
     assert [
         (step["id"], step["status"], step["attempts"], step["output"], step["settled_group"], step["position"])
         for step in steps
     ] == [(f"step {n}", "completed", 1, str(n).encode(), progress.group, n + 1) for n in range(count)]
+
+
+@pytest.mark.parametrize("before", [[], ["a"]], ids=["alone", "in a batch"])
+async def test_an_end_that_stands_is_written_the_short_way(store: Store, before: list[str]) -> None:
+    holder, run_id = await hold(store)
+    results = [messages.done(run_id, step) for step in before]
+    arrivals = short(holder, *results, messages.completed(run_id, "out"))
+    progress = await write_progress(store.database, arrivals)
+
+    assert (progress.done, progress.left, progress.ended) == (arrivals, [], {run_id})
+    run = await run_row(store.database, run_id)
+    assert (run["status"], run["lease_id"], run["output"], run["changed_group"]) == (
+        "completed",
+        None,
+        b'"out"',
+        progress.group,
+    )
+    assert run["ended_at"] is not None
+
+
+@pytest.mark.parametrize("before", [[], ["a"]], ids=["alone", "in a batch"])
+async def test_the_end_of_a_child_goes_the_long_way(store: Store, before: list[str]) -> None:
+    """Its parent has to be told."""
+    holder, run_id = await hold(store)
+    await change(
+        store.database,
+        "UPDATE runs SET parent_run_id = gen_random_uuid(), parent_step_id = 's', parent_step_index = 0",
+    )
+    results = [messages.done(run_id, step) for step in before]
+    arrivals = short(holder, *results, messages.completed(run_id))
+    progress = await write_progress(store.database, arrivals)
+
+    assert progress.left == arrivals[-1:]
+    assert await status_of(store.database, run_id) == "running"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rotor.engine.arrivals import Cancelled, HolderLost
-from rotor.protocol.messages import DropRun
+from rotor.protocol.messages import DropRun, RunCompleted, StepDone
 from rotor.store import leases
 from rotor.store.cancellation import cancel
 from rotor.store.database import Database
@@ -292,14 +293,21 @@ async def test_a_checkpoint_is_written_before_the_lease_is_lost_or_not_at_all(
         await second_store.committer.submit(Cancelled(UUID(run_id)))
 
 
-@pytest.mark.parametrize("ends", [False, True], ids=["goes on with", "ends"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        [messages.done("{run}", "a")],
+        [messages.completed("{run}")],
+        [messages.done("{run}", "a"), messages.completed("{run}")],
+    ],
+    ids=["a result", "an end", "both"],
+)
 async def test_a_holder_that_lost_the_run_cannot_change_it_for_the_next(
-    store: Store, second_store: Store, ends: bool
+    store: Store, second_store: Store, said: list[StepDone | RunCompleted]
 ) -> None:
     holder, run_id = await hold(store)
     async with locked(store.database, "SELECT 1 FROM leases FOR UPDATE") as other:
-        end = [messages.completed(run_id)] if ends else []
-        late = asyncio.create_task(holder.say(messages.done(run_id, "a"), *end))
+        late = asyncio.create_task(holder.say(*(replace(one, run_id=run_id) for one in said)))
         await until_blocked(other)
         # The rescuer of another server gave the run to another holder before this batch came to read it.
         second = await Holder.connect(second_store)

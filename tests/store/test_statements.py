@@ -97,6 +97,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             [b"1"] * BATCH,
         ),
     ),
+    "put_end": ({"leases_pkey", "runs_pkey", "steps_pkey"}, (LEASE, 1, runs[0], b"1")),
     "put_result": ({"leases_pkey", "runs_pkey"}, (LEASE, 1, runs[0], "s3", 0, b"1", 5)),
     "put_parks": (
         {"leases_pkey", "runs_pkey"},

@@ -115,31 +115,30 @@ def _park(run_id: UUID, said: Sequence[Arrival], holders: Holders) -> Park | Non
 
 async def write_progress(database: Database, arrivals: Sequence[FromHolder]) -> Progress:
     """Write results and ends of quiet runs, in one statement that is its own transaction."""
-    alone = arrivals[0].message if len(arrivals) == 1 else None
     try:
         async with database.connection() as connection:
-            if type(alone) is StepDone:
-                return await _write_result(connection, arrivals, alone)
+            if len(arrivals) == 1:
+                return await _write_one(connection, arrivals)
             return await _write_all(connection, arrivals)
     except asyncpg.UniqueViolationError:
         return _all_left(arrivals)
 
 
-async def _write_result(connection: Connection, arrivals: Sequence[FromHolder], result: StepDone) -> Progress:
-    """Write the only result of a batch."""
+async def _write_one(connection: Connection, arrivals: Sequence[FromHolder]) -> Progress:
+    """Write a batch that is one result, or one end."""
     (arrival,) = arrivals
-    (output,) = connection.sealed((arrival.workspace_id,), (bytes(result.output),))
-    group = await connection.fetchval(
-        "put_result",
-        arrival.lease_id,
-        arrival.connection,
-        arrival.run_id,
-        result.id,
-        result.index,
-        output,
-        result.elapsed_ms,
-    )
-    return _all_left(arrivals) if group is None else Progress(group, frozenset(), arrivals, [])
+    message = arrival.message
+    assert isinstance(message, StepDone | RunCompleted)
+    holder, run_id = (arrival.lease_id, arrival.connection), arrival.run_id
+    (output,) = connection.sealed((arrival.workspace_id,), (bytes(message.output),))
+    ended = frozenset[str]()
+    if type(message) is StepDone:
+        step = message.id, message.index
+        number = await connection.fetchval("put_result", *holder, run_id, *step, output, message.elapsed_ms)
+    else:
+        number = await connection.fetchval("put_end", *holder, run_id, output)
+        ended = frozenset((message.run_id,))
+    return _all_left(arrivals) if number is None else Progress(number, ended, arrivals, [])
 
 
 async def _write_all(connection: Connection, arrivals: Sequence[FromHolder]) -> Progress:

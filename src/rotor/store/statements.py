@@ -41,6 +41,7 @@ ACROSS: dict[str, frozenset[str]] = {
             "put_batch",
             "put_progress",
             "put_result",
+            "put_end",
             "put_parks",
             "put_wakes",
             "read_step_groups",
