@@ -97,10 +97,10 @@ async def test_a_change_of_this_process_is_told_at_once(
     async with following(call, run_id) as messages:
         assert (await messages.following())[1] == "run"
         await put_step(database, run_id, "a", group=2)
-        store.changes.runs_changed([run_id], ended=[])
+        store.changes.runs_changed([run_id])
         assert (await messages.following())[0] == 2
         await end_run(database, run_id, group=3)
-        store.changes.runs_changed([run_id], ended=[])
+        store.changes.runs_changed([run_id])
         (end,) = await messages.rest()
     assert end[2]["status"] == "completed"
 

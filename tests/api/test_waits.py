@@ -46,9 +46,9 @@ async def test_an_end_that_this_server_commits_is_told_at_once(
     run_id = await put_run(database)
     told = waiting(run_id)
     await until_open(store, 1)
-    store.changes.runs_changed([run_id], ended=[])
+    store.changes.runs_changed([run_id])
     await end_run(database, run_id, group=3)
-    store.changes.runs_changed([run_id], ended=[run_id])
+    store.changes.runs_ended([run_id])
     assert (await told).json["status"] == "completed"
     assert store.followers.count == 0
 
@@ -110,7 +110,7 @@ async def test_a_key_that_is_revoked_meanwhile_is_told_nothing(
     (key,) = await Keys(database).list()
     await Keys(database).revoke(key.id)
     monkeypatch.setattr("rotor.store.recent.monotonic", lambda: float("inf"))
-    store.changes.runs_changed([run_id], ended=[run_id])
+    store.changes.runs_ended([run_id])
     assert (await told).status == 401
 
 

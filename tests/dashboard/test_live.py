@@ -22,7 +22,7 @@ async def texts(streams: Live, looks: list[View], changes: Changes) -> list[str]
     found = iter([looks[0], *looks])
 
     async def look() -> View:
-        changes.runs_changed([RUN], ended=[])
+        changes.runs_changed([RUN])
         return next(found)
 
     response = await streams.follow(1, look)
@@ -86,7 +86,7 @@ async def test_a_run_that_comes_into_sight_is_listened_to_as_well(monkeypatch: p
 
     async def look() -> View:
         looked.append(1)
-        asyncio.get_running_loop().call_soon(lambda: changes.runs_changed([child], ended=[]))
+        asyncio.get_running_loop().call_soon(lambda: changes.runs_changed([child]))
         return View(1, dict, ended=len(looked) == 4, run_ids=frozenset({RUN, child} if len(looked) > 1 else {RUN}))
 
     response = await Live(changes, Followers()).follow(1, look)

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from rotor import limits
 from rotor.server import connections
@@ -29,6 +30,10 @@ class App:
     def __init__(self) -> None:
         self.ended: asyncio.Queue[str] = asyncio.Queue()
         self.pieces = 1
+        self.piece = PIECE
+        self.goes_on = asyncio.Event()
+        """Set: it does not wait between the pieces and the end."""
+        self.goes_on.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -39,7 +44,8 @@ class App:
         if message["type"] == "http.request":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             for _ in range(self.pieces):
-                await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+                await send({"type": "http.response.body", "body": self.piece, "more_body": True})
+            await self.goes_on.wait()
             await send({"type": "http.response.body", "body": b""})
         self.ended.put_nowait(message["type"])
 
@@ -155,6 +161,51 @@ async def test_an_answer_that_nobody_reads_is_given_up(app: App, port: int, monk
         pass
     writer.close()
     assert received < 64 * len(PIECE)
+
+
+class Recorder(asyncio.Transport):
+    """A transport that nobody is at the other end of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("request_text", [GET, b"GET / HTTP/1.0\r\nhost: x\r\n\r\n"])
+async def test_an_answer_that_is_ready_leaves_at_once_and_in_one_piece(app: App, request_text: bytes) -> None:
+    app.piece = b"{}"
+    config = uvicorn.Config(app, http=GuardedHttp, lifespan="off", log_level="critical")
+    config.load()
+    protocol, transport = GuardedHttp(config, ServerState(), {}), Recorder()
+    protocol.connection_made(transport)
+    protocol.data_received(request_text)
+    assert await app.ended.get() == "http.request"
+    (answer,) = transport.written
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"{}\r\n0\r\n\r\n")
+    assert transport.closed == (request_text is not GET)
+    protocol.connection_lost(None)
+
+
+async def test_the_beginning_of_an_answer_is_not_held_back(app: App, port: int) -> None:
+    app.piece = b"first"
+    app.goes_on.clear()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET)
+    assert (await reader.readuntil(b"first\r\n")).startswith(b"HTTP/1.1 200 ")
+    app.goes_on.set()
+    assert await reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
+    writer.close()
 
 
 async def test_who_keeps_going_is_served_however_many_requests_come(app: App, port: int) -> None:

@@ -91,9 +91,9 @@ async def test_who_has_stopped_listening_is_forgotten() -> None:
     changes, run_id = Changes(), uuid4()
     first, second = changes.listen(run_id), changes.listen(run_id)
     changes.unlisten(run_id, first)
-    changes.runs_changed([run_id], ended=[])
+    changes.runs_changed([run_id])
     changes.unlisten(run_id, second)
-    changes.runs_changed([run_id], ended=[])
+    changes.runs_changed([run_id])
 
     assert (first.is_set(), second.is_set()) == (False, True)
     assert not changes._runs

@@ -328,9 +328,9 @@ async def test_a_run_remembers_which_code_it_had_when(store: Store, monkeypatch:
 
     row = await run_row(store.database, run_id)
     assert row["versions"] == ["2", "3"]
-    shown = [step async for page in runs.steps(store.database, 1, run_id) for step in page]
+    shown = await runs.get(store.database, 1, run_id)
     # What is older than the earliest version that is remembered shows none.
-    assert {step.id: step.version for step in shown if step.id.startswith("step")} == {
+    assert {step.id: step.version for step in shown.steps if step.id.startswith("step")} == {
         "step 0": None,
         "step 1": None,
         "step 2": None,
@@ -338,4 +338,4 @@ async def test_a_run_remembers_which_code_it_had_when(store: Store, monkeypatch:
         "step 4": "3",
     }
     # A wait shows the code that began it, though another went on after it.
-    assert {step.version for step in shown if step.id == "nap 3"} == {"2"}
+    assert {step.version for step in shown.steps if step.id == "nap 3"} == {"2"}

@@ -15,8 +15,9 @@ from rotor.store.problems import Invalid, NotFound
 from tests.store.rows import BEGINNING, put_event, put_run, put_step
 
 
-async def all_steps(database: Database, run_id: UUID, workspace_id: int = 1) -> list[runs.Step]:
-    return [step async for some in runs.steps(database, workspace_id, run_id) for step in some]
+async def read_pieces(database: Database, run_id: UUID) -> list[list[runs.Step]]:
+    reading = await runs.get(database, 1, run_id)
+    return [reading.steps, *([some async for some in reading.rest] if reading.rest is not None else [])]
 
 
 async def test_payloads_come_back_as_the_text_that_was_stored(database: Database) -> None:
@@ -24,7 +25,7 @@ async def test_payloads_come_back_as_the_text_that_was_stored(database: Database
     await put_event(database, "e1", data=text)
     run_id = await put_run(database, status="completed", output=text)
 
-    run = await runs.get(database, 1, run_id)
+    run, *_ = await runs.get(database, 1, run_id)
 
     assert run.event is not None
     assert (bytes(run.event.data), bytes(run.output)) == (text, text)
@@ -32,13 +33,13 @@ async def test_payloads_come_back_as_the_text_that_was_stored(database: Database
 
 async def test_an_error_always_has_name_message_and_stack(database: Database) -> None:
     run_id = await put_run(database, status="failed")
-    run = await runs.get(database, 1, run_id)
+    run, *_ = await runs.get(database, 1, run_id)
     assert msgspec.to_builtins(run.error) == {"name": "ValueError", "message": "no", "stack": ""}
 
 
 async def test_a_run_outlives_its_event(database: Database) -> None:
     run_id = await put_run(database, event_id="pruned")
-    assert (await runs.get(database, 1, run_id)).event is None
+    assert (await runs.get(database, 1, run_id)).run.event is None
 
 
 async def test_a_run_of_another_workspace_is_not_found(database: Database) -> None:
@@ -47,7 +48,6 @@ async def test_a_run_of_another_workspace_is_not_found(database: Database) -> No
 
     with pytest.raises(NotFound):
         await runs.get(database, 2, run_id)
-    assert await all_steps(database, run_id, workspace_id=2) == []
     assert (await runs.page(database, 2)).items == []
 
 
@@ -120,9 +120,13 @@ async def test_steps_come_in_the_order_in_which_they_began(database: Database, m
     for second, name in enumerate(("c", "a", "b", "a", "a")):
         await put_step(database, run_id, name, index=second, second=second // 2, group=9 - second)
 
-    steps = await all_steps(database, run_id)
+    pieces = await read_pieces(database, run_id)
 
-    assert [(step.id, step.index) for step in steps] == [("a", 1), ("c", 0), ("a", 3), ("b", 2), ("a", 4)]
+    assert [[(step.id, step.index) for step in some] for some in pieces] == [
+        [("a", 1), ("c", 0)],
+        [("a", 3), ("b", 2)],
+        [("a", 4)],
+    ]
 
 
 async def test_steps_are_all_read_though_their_payloads_are_large(
@@ -133,10 +137,38 @@ async def test_steps_are_all_read_though_their_payloads_are_large(
     for second in range(7):
         await put_step(database, run_id, "step", index=second, second=second, output=b'"' + b"x" * 600 + b'"')
 
-    pieces = [some async for some in runs.steps(database, 1, run_id)]
+    pieces = await read_pieces(database, run_id)
 
     assert [len(some) for some in pieces] == [2, 2, 2, 1]
     assert [step.index for some in pieces for step in some] == list(range(7))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+async def test_a_run_whose_steps_are_few_is_read_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(runs, "STEPS_READ_AT_ONCE", 2)
+    await put_event(database, "e1", data=b'{"a": 1}')
+    run_id = await put_run(database, status="completed", event_id="e1", output=b"2")
+    for second in range(count):
+        await put_step(database, run_id, "step", index=second, second=second)
+
+    run, steps, rest = await runs.get(database, 1, run_id)
+
+    assert (run.id, bytes(run.output), run.event and bytes(run.event.data)) == (run_id, b"2", b'{"a": 1}')
+    assert [step.index for step in steps] == list(range(count))
+    assert rest is None
+
+
+async def test_of_a_run_that_has_not_ended_the_steps_may_be_left_out(database: Database) -> None:
+    open_run = await put_run(database, status="running")
+    ended_run = await put_run(database, status="completed")
+    for run_id in (open_run, ended_run):
+        await put_step(database, run_id, "step")
+
+    readings = [await runs.get(database, 1, run_id, steps_before_end=False) for run_id in (open_run, ended_run)]
+
+    assert [len(reading.steps) for reading in readings] == [0, 1]
 
 
 async def test_an_event_shows_the_runs_that_it_started(database: Database) -> None:
@@ -149,5 +181,14 @@ async def test_an_event_shows_the_runs_that_it_started(database: Database) -> No
     assert bytes(event.data) == b'{"a": 1}'
     assert [run.id for run in event.runs] == [run_id]
     assert event.runs_next_cursor is None
+    await put_event(database, "e0", data=b"0")
+    alone = await events.get(database, 1, "e0")
+    assert (bytes(alone.data), alone.runs) == (b"0", [])
+    assert (alone.name, alone.ts, alone.accepted_at, alone.effective_at) == (
+        event.name,
+        event.ts,
+        event.accepted_at,
+        event.effective_at,
+    )
     with pytest.raises(NotFound):
         await events.get(database, 2, "e1")

@@ -22,7 +22,7 @@ from rotor.store.checks import text_problem
 from rotor.store.pages import Page
 from rotor.store.problems import Invalid
 from rotor.store.run_logs import Line
-from rotor.store.runs import Run, RunWithSteps, Step
+from rotor.store.runs import Run, RunReading, RunWithSteps, Step
 from rotor.store.streams import Follower
 
 __all__ = ["OPERATIONS"]
@@ -88,21 +88,19 @@ async def page(call: Call) -> Answer:
 
 
 async def get(call: Call) -> Answer | StreamAnswer:
-    run_id = call.run_id()
-    run = await runs.get(call.store.database, call.workspace_id, run_id)
-    return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
+    return _with_steps(await runs.get(call.store.database, call.workspace_id, call.run_id()))
 
 
 async def wait(call: Call) -> Answer | StreamAnswer:
     query: WaitQuery = call.query
     run_id = call.run_id()
 
-    async def read() -> Run:
+    async def read() -> RunReading:
         require(await authenticate(call.api, call.scope), "read")  # the key may have been revoked since
-        return await runs.get(call.store.database, call.workspace_id, run_id)
+        return await runs.get(call.store.database, call.workspace_id, run_id, steps_before_end=False)
 
-    run = await call.api.streams.end_of(call.workspace_id, run_id, read, call.receive, seconds=query.seconds)
-    return await _with_steps(run, runs.steps(call.store.database, call.workspace_id, run_id))
+    found = await call.api.streams.end_of(call.workspace_id, run_id, read, call.receive, seconds=query.seconds)
+    return _with_steps(found) if found.run.ended_at is not None else await get(call)
 
 
 async def logs(call: Call) -> Answer:
@@ -135,19 +133,15 @@ async def stream(call: Call) -> Answer | StreamAnswer:
     return StreamAnswer(text, content_type=b"text/event-stream", headers=headers)
 
 
-async def _with_steps(run: Run, pieces: AsyncIterator[list[Step]]) -> Answer | StreamAnswer:
+def _with_steps(found: RunReading) -> Answer | StreamAnswer:
     """The run with its steps: in one piece where they are few, else sent as they are read."""
-    head = _encoder.encode(run)[:-1] + b',"steps":['
-    first: list[Step] = await anext(pieces, [])
-    second = await anext(pieces, None)
-    if second is None:
-        return Answer(200, head + _items(first) + b"]}")
-    return StreamAnswer(_texts(head + _items(first) + b"," + _items(second), pieces))
+    text = _encoder.encode(found.run)[:-1] + b',"steps":[' + _items(found.steps)
+    return Answer(200, text + b"]}") if found.rest is None else StreamAnswer(_texts(text, found.rest))
 
 
-async def _texts(text: bytes, pieces: AsyncIterator[list[Step]]) -> AsyncGenerator[bytes, None]:
+async def _texts(text: bytes, rest: AsyncIterator[list[Step]]) -> AsyncGenerator[bytes, None]:
     yield text
-    async for steps in pieces:
+    async for steps in rest:
         yield b"," + _items(steps)
     yield b"]}"
 

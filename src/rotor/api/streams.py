@@ -21,7 +21,7 @@ from starlette.types import Receive
 from rotor.api.bodies import Disconnected
 from rotor.store.changes import Changes
 from rotor.store.followers import Followers
-from rotor.store.runs import Run
+from rotor.store.runs import RunReading
 from rotor.store.streams import Change, Follower
 
 __all__ = ["Streams", "as_server_sent_events"]
@@ -61,11 +61,11 @@ class Streams:
         self,
         workspace_id: int,
         run_id: UUID,
-        read: Callable[[], Awaitable[Run]],
+        read: Callable[[], Awaitable[RunReading]],
         receive: Receive,
         *,
         seconds: float,
-    ) -> Run:
+    ) -> RunReading:
         """What `read` gives once the run has ended; after `seconds`, or when the server stops, as it is by then.
 
         Raises `Overloaded` where too many wait, and `Disconnected` once the client is gone.
@@ -78,10 +78,10 @@ class Streams:
             try:
                 while not gone.done():
                     listener.clear()
-                    run = await read()
+                    found = await read()
                     left = until - monotonic()
-                    if run.ended_at is not None or self._followers.ending or left <= 0:
-                        return run
+                    if found.run.ended_at is not None or self._followers.ending or left <= 0:
+                        return found
                     await _set_within(min(pause, left), listener)
                     pause = min(pause * 2, POLL_LAST_SECONDS)
             finally:

@@ -1,7 +1,8 @@
 """Connections that keep the server waiting are cut off, so that few clients cannot hold what many need.
 
 uvicorn cuts off those that are idle between two requests. Here are the others: whose request's head does not come, or
-is too long; who stops in the middle of a body; who does not read the answer.
+is too long; who stops in the middle of a body; who does not read the answer. And an answer leaves in one piece where
+it is ready in one: uvicorn writes its head, and then its body, and each writing wakes the client.
 """
 
 from __future__ import annotations
@@ -22,8 +23,40 @@ BODY_SECONDS = 300.0
 """From the end of a request's head to the end of its body."""
 UNREAD_SECONDS = 60.0
 """How long an answer may wait for its reader to take more of it."""
+GATHERED_BYTES = 64 * 1024
+"""How much of an answer is gathered before it is written."""
 
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Gathering:
+    """What an answer is written to: a transport to which it goes once it is complete, or else at the end of the event
+    loop's turn.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(data)
+        self._bytes += len(data)
+        if self._bytes >= GATHERED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        pieces, self._pieces, self._bytes = self._pieces, [], 0
+        if pieces and not self.is_closing():
+            self._transport.writelines(pieces)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class GuardedHttp(HttpToolsProtocol):
@@ -40,6 +73,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._gathering = Gathering(transport, self.loop)
         self._expect_within(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,6 +110,8 @@ class GuardedHttp(HttpToolsProtocol):
         self._body_until = self.loop.time() + BODY_SECONDS
         self._expect_within(BODY_SILENCE_SECONDS)
         super().on_headers_complete()
+        if self.cycle is not None:  # it is no WebSocket's
+            self.cycle.transport = self._gathering  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -85,6 +121,10 @@ class GuardedHttp(HttpToolsProtocol):
         self._in_body = False
         self._expect_nothing()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._gathering.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()

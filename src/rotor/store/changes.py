@@ -72,10 +72,13 @@ class Changes:
         if seconds <= PULSE_SECONDS:
             asyncio.get_running_loop().call_later(seconds, self.queued.set)
 
-    def runs_changed(self, run_ids: Iterable[UUID], *, ended: Iterable[UUID]) -> None:
-        """Wake whoever follows these runs, of which some have `ended`."""
+    def runs_changed(self, run_ids: Iterable[UUID]) -> None:
+        """Wake whoever follows these runs."""
         _wake(self._runs, run_ids)
-        _wake(self._ends, ended)
+
+    def runs_ended(self, run_ids: Iterable[UUID]) -> None:
+        """Wake whoever waits for the ends of these runs, which have changed besides."""
+        _wake(self._ends, run_ids)
 
     def listen(self, run_id: UUID, listener: asyncio.Event | None = None, *, end_only: bool = False) -> asyncio.Event:
         """An event that is set at each change of the run, until `unlisten`; `listener` if it is given. With `end_only`

@@ -192,6 +192,11 @@ class Committer:
 
     def _tell_progress(self, progress: Progress) -> dict[int, Result]:
         """Tell holders that what they sent is durable; the results by the identity of their arrivals."""
+        if progress.ended:
+            # First of all: whoever waits for an end has still to read it.
+            self._changes.runs_ended(
+                arrival.run_id for arrival in progress.done if arrival.message.run_id in progress.ended
+            )
         numbers: dict[UUID, dict[str, list[int]]] = {}
         for arrival in progress.done:
             message = arrival.message
@@ -201,9 +206,8 @@ class Committer:
             committed = [Committed(runs=runs, group=progress.group)]
             told[lease_id] = Result(acted=True, told=committed)
             self._holders.deliver(lease_id, committed)
-        ended = [arrival.run_id for arrival in progress.done if arrival.message.run_id in progress.ended]
-        self._changes.runs_changed((arrival.run_id for arrival in progress.done), ended=ended)
-        if ended:
+        self._changes.runs_changed(arrival.run_id for arrival in progress.done)
+        if progress.ended:
             self._note_ends(progress)
         return {id(arrival): told[arrival.lease_id] for arrival in progress.done}
 
@@ -325,9 +329,8 @@ class Committer:
         ended = [run for run in (outcome.runs[run_id] for run_id in outcome.changed) if run.ended]
         for run in ended:
             telemetry.RUNS_ENDED.labels(run.status).inc()
-        self._changes.runs_changed(
-            outcome.changed | {key.run_id for key in outcome.steps}, ended=(run.id for run in ended)
-        )
+        self._changes.runs_ended(run.id for run in ended)
+        self._changes.runs_changed(outcome.changed | {key.run_id for key in outcome.steps})
         cancelled = [effect for effect in outcome.effects if isinstance(effect, CancelChildren | CancelRun)]
         if cancelled:
             self._follow(cancel_children(self._database, self.submit_all, cancelled), "rotor cancel children")

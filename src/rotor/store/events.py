@@ -34,20 +34,24 @@ class AcceptedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get(database: Database, workspace_id: int, event_id: str) -> AcceptedEvent:
     """The event with this id. Raises `NotFound`."""
+    own = database.of(workspace_id)
     # In this order: an event that has runs is never shown as one that is still deferred.
-    started = await runs.page(database, workspace_id, event_id=event_id, items_max=limits.PAGE_ITEMS)
-    row = await database.of(workspace_id).fetchrow("get_event", event_id)
-    if row is None:
+    started = await own.fetch(
+        "list_runs_of_event", None, None, None, None, limits.PAGE_ITEMS + 1, runs.PAGE_BYTES, event_id, None
+    )
+    row = started[0] if started else await own.fetchrow("get_event", event_id)
+    if row is None or row["event_name"] is None:
         raise NotFound(f"there is no event {event_id[:64]!r}")
+    page = runs.page_of(started, limits.PAGE_ITEMS)
     return AcceptedEvent(
-        id=row["id"],
-        name=row["name"],
-        data=Raw(row["data"]),
-        ts=row["ts"],
-        accepted_at=row["accepted_at"],
-        effective_at=row["effective_at"],
-        runs=started.items,
-        runs_next_cursor=started.next_cursor,
+        id=row["event_id"],
+        name=row["event_name"],
+        data=Raw(row["event_data"]),
+        ts=row["event_ts"],
+        accepted_at=row["event_accepted_at"],
+        effective_at=row["event_effective_at"],
+        runs=page.items,
+        runs_next_cursor=page.next_cursor,
     )
 
 

@@ -95,7 +95,7 @@ class RunLogs:
             )
         except asyncpg.UniqueViolationError:
             raise TryAgain("another server has added to the same log") from None
-        self._changes.runs_changed((row["run_id"] for row in written), ended=())
+        self._changes.runs_changed(row["run_id"] for row in written)
         return [None] * len(lines)
 
 

@@ -6,9 +6,9 @@ so that no answer asks for more memory than a request may.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -23,21 +23,25 @@ from rotor.store.problems import NotFound
 __all__ = [
     "Failure",
     "Run",
+    "RunReading",
     "RunWithSteps",
     "Step",
     "first_place",
     "get",
     "page",
+    "page_of",
     "read_run",
     "read_step",
     "status",
-    "steps",
 ]
 
 PAGE_BYTES = limits.REQUEST_BYTES
 STEPS_READ_AT_ONCE = 1_000
 
 RunPlace: TypeAlias = tuple[Annotated[datetime, msgspec.Meta(tz=True)], UUID]
+
+OF_THE_RUN: Final = "run_"
+"""How the columns of `get_run_with_steps` begin that are not a step's."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +103,31 @@ class RunWithSteps(Run, frozen=True, kw_only=True):
     steps: list[Step]
 
 
-async def get(database: Database, workspace_id: int, run_id: UUID) -> Run:
-    """The run with this id. Raises `NotFound`."""
-    row = await database.of(workspace_id).fetchrow("get_run", run_id)
-    if row is None:
+class RunReading(NamedTuple):
+    """A run as it was read, with its first steps."""
+
+    run: Run
+    steps: list[Step]
+    """In the order in which they began."""
+    rest: AsyncIterator[list[Step]] | None
+    """The others, read some at a time; None where there are none."""
+
+
+async def get(database: Database, workspace_id: int, run_id: UUID, *, steps_before_end: bool = True) -> RunReading:
+    """The run with this id. With `steps_before_end` false a run that has not ended comes without its steps.
+
+    Raises `NotFound`.
+    """
+    rows = await database.of(workspace_id).fetch(
+        "get_run_with_steps", run_id, steps_before_end, STEPS_READ_AT_ONCE + 1, PAGE_BYTES
+    )
+    if not rows:
         raise NotFound(f"there is no run {run_id}")
-    return read_run(row)
+    of_run = {name.removeprefix(OF_THE_RUN): value for name, value in rows[0].items() if name.startswith(OF_THE_RUN)}
+    found = rows[0]["found"]
+    given = rows[: min(found, STEPS_READ_AT_ONCE)]
+    rest = _steps_after(database, workspace_id, run_id, given[-1]) if found > len(given) else None
+    return RunReading(read_run(of_run), [read_step(row) for row in given], rest)
 
 
 async def status(database: Database, workspace_id: int, run_id: UUID) -> RunStatus:
@@ -115,18 +138,19 @@ async def status(database: Database, workspace_id: int, run_id: UUID) -> RunStat
     return found
 
 
-async def steps(database: Database, workspace_id: int, run_id: UUID) -> AsyncIterator[list[Step]]:
-    """The steps of a run in the order in which they began, some at a time; none for an unknown run."""
-    after: tuple[datetime | None, str, int] = (None, "", -1)
-    while True:
+async def _steps_after(database: Database, workspace_id: int, run_id: UUID, last: Record) -> AsyncIterator[list[Step]]:
+    """The steps of a run that began after that of the row `last`, some at a time."""
+    more = True
+    while more:
         # One more than is given, to know whether more follow.
-        found = await database.of(workspace_id).fetch("list_steps", run_id, *after, STEPS_READ_AT_ONCE + 1, PAGE_BYTES)
+        found = await database.of(workspace_id).fetch(
+            "list_steps", run_id, last["started_at"], last["id"], last["index"], STEPS_READ_AT_ONCE + 1, PAGE_BYTES
+        )
         rows = found[:STEPS_READ_AT_ONCE]
         if rows:
             yield [read_step(row) for row in rows]
-        if not rows or rows[0]["found"] == len(rows):
-            return
-        after = rows[-1]["started_at"], rows[-1]["id"], rows[-1]["index"]
+            last = rows[-1]
+        more = bool(rows) and rows[0]["found"] > len(rows)
 
 
 async def page(
@@ -154,6 +178,11 @@ async def page(
         rows = await own.fetch("list_runs_of_function", *arguments, function_id)
     else:
         rows = await own.fetch("list_runs", *arguments)
+    return page_of(rows, items_max)
+
+
+def page_of(rows: Sequence[Record], items_max: int) -> Page[Run]:
+    """The page that a statement has found, which looked for one run more than it may have."""
     items = [read_run(row) for row in rows[:items_max]]
     more = bool(rows) and rows[0]["found"] > len(items)
     return Page(items=items, next_cursor=encode_cursor((items[-1].created_at, items[-1].id)) if more else None)
@@ -172,7 +201,7 @@ def first_place(cursor: str | None, until: datetime | None) -> RunPlace | tuple[
 
 
 def read_run(row: Record | Mapping[str, Any]) -> Run:
-    """A row of `get_run` or `list_runs`."""
+    """A row of `get_run` or `list_runs`, or what `get_run_with_steps` tells of the run."""
     event = None
     if row["event_name"] is not None:
         event = Event(id=row["event_id"], name=row["event_name"], data=Raw(row["event_data"]), ts=row["event_ts"])
@@ -194,7 +223,7 @@ def read_run(row: Record | Mapping[str, Any]) -> Run:
 
 
 def read_step(row: Record | Mapping[str, Any]) -> Step:
-    """A row of `list_steps` or `list_step_changes`."""
+    """A row of `list_steps`, `list_step_changes` or `get_run_with_steps`."""
     return Step(
         id=row["id"],
         index=row["index"],

@@ -96,7 +96,7 @@ class Waking:
             memo = replace(memo_of(_ended(wake.arrival)), group=self.group)
             resume = ResumeRun(run_id=str(run_id), memo=[memo], settled=row["settled"])
             self._holders.start(wake.lease_id, run_id, resume, quiet=not row["waits"] and not row["losses"])
-        self._changes.runs_changed((row["id"] for _, row in self._woken), ended=())
+        self._changes.runs_changed((row["id"] for _, row in self._woken))
 
     @property
     def woken(self) -> list[EventArrived]:

@@ -1,5 +1,5 @@
 -- One run of a workspace with the event that started it.
--- Called by store.runs and store.streams. Index: runs_pkey, events_pkey. Locks: none.
+-- Called by store.streams. Index: runs_pkey, events_pkey. Locks: none.
 SELECT runs.id, function_id, status, attempt, output, error, parent_run_id, replay_of, cancel_requested_at,
        created_at, started_at, ended_at, changed_group,
        event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts

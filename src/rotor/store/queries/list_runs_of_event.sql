@@ -1,11 +1,12 @@
--- One page of the runs that one event started, newest first.
+-- One page of the runs that one event started, newest first, each with the event.
 -- $2 status or null, $3 created at or after, $4 and $5 the run before the page or a time, $6 its size and one,
 -- $7 the payload bytes after which it is cut short, $8 the event, $9 a function or null. `found` counts the runs before that cut.
--- Called by store.runs for people. Index: runs_event, events_pkey. Locks: none.
+-- Called by store.runs and store.events for people. Index: runs_event, events_pkey. Locks: none.
 WITH page AS (
     SELECT runs.id, function_id, status, attempt, output, error, parent_run_id, replay_of, cancel_requested_at,
            created_at, started_at, ended_at,
            event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts,
+           events.accepted_at AS event_accepted_at, events.effective_at AS event_effective_at,
            coalesce(octet_length(output), 0) + coalesce(octet_length(error), 0) + coalesce(octet_length(events.data), 0) AS size
     FROM runs
     LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id

@@ -10,7 +10,7 @@ WITH page AS (
     FROM steps
     JOIN runs ON runs.id = steps.run_id
     WHERE runs.workspace_id = $1 AND runs.id = $2
-      AND (steps.started_at, steps.id, index) > (coalesce($3::timestamptz, '-infinity'), $4::text, $5::int)
+      AND (steps.started_at, steps.id, index) > ($3::timestamptz, $4::text, $5::int)
     ORDER BY steps.started_at, steps.id, index
     LIMIT $6
 ), measured AS (
