@@ -14,7 +14,8 @@ async def ask(stage: Stage) -> list[Figure]:
     await both.says("ready")
     bursts = await repeated(stage)
     await both.stop()
-    command = module("rotor.cli", "dev", "benchmarks.workflows:functions", "--port", str(stage.port), "--no-reload")
+    options = ["--port", str(stage.port), "--slots", "1000", "--no-reload"]
+    command = module("rotor.cli", "dev", "benchmarks.workflows:functions", *options)
     await stage.program("rotor dev", command).says("Ready on")
     under_dev = await repeated(stage)
     return [

@@ -43,7 +43,7 @@ def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared(shared_app: Path) -> Iterator[RotorDev]:
     """One that reloads, for the tests that leave it as well as they found it."""
-    dev = RotorDev(shared_app, shared_app.parent / "data")
+    dev = RotorDev(shared_app, shared_app.parent / "data", "--slots", "7")
     dev.wait_for("Ready on")
     yield dev
     dev.stop()
@@ -95,6 +95,11 @@ def test_an_event_runs_the_app_and_a_restart_on_its_data_keeps_the_run(start: St
     again.wait_for("Ready on")
     assert again.rotor("runs", "show", run_id)["output"] == "hello Ada"
     assert again.stop(signal.SIGTERM) == 0
+
+
+def test_its_worker_takes_as_many_runs_at_once_as_it_is_told(shared: RotorDev) -> None:
+    with urllib.request.urlopen(f"{shared.url}/dashboard/workers", timeout=5) as page:
+        assert "of 7 in use" in page.read().decode()
 
 
 @pytest.mark.parametrize("whom", [list, as_ordinary_user], ids=["as this user", "as an ordinary user"])

@@ -23,6 +23,7 @@ __all__ = ["dev"]
     show_default=True,
     help="Where the embedded Postgres keeps its data.",
 )
+@click.option("--slots", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Runs at the same time.")
 @click.option("--no-reload", is_flag=True, help="Do not restart the worker when a file is saved.")
 @click.option(
     "-u",
@@ -32,7 +33,7 @@ __all__ = ["dev"]
     metavar="URL",
     help="Keep the serve app at URL registered; set ROTOR_DEV=1 in it.",
 )
-def dev(*, app: str | None, port: int, data: Path, no_reload: bool, serve_urls: tuple[str, ...]) -> None:
+def dev(*, app: str | None, port: int, data: Path, slots: int, no_reload: bool, serve_urls: tuple[str, ...]) -> None:
     """Run everything on this machine, with reload.
 
     That is Postgres, server, dashboard and a worker for APP, which is started anew at each save. APP is a file
@@ -58,6 +59,7 @@ def dev(*, app: str | None, port: int, data: Path, no_reload: bool, serve_urls: 
         app=app,
         port=port,
         data=data,
+        slots=slots,
         reload=not no_reload,
         serve_urls=serve_urls,
         database_url=dsn,

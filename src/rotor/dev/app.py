@@ -29,6 +29,8 @@ class DevConfig:
     app: str | None = None
     port: int = 8484
     data: Path = Path(".rotor")
+    slots: int = 100
+    """How many runs its worker takes at once."""
     reload: bool = True
     serve_urls: tuple[str, ...] = ()
     database_url: str | None = None
@@ -66,7 +68,9 @@ async def _serve(config: DevConfig, server: LocalServer, stopping: asyncio.Event
     """Start the server and what serves functions, and keep both running until it is time to stop."""
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         tasks = []
-        worker = AppWorker(config.app, config.url, say, reload=config.reload) if config.app else None
+        worker = (
+            AppWorker(config.app, config.url, say, slots=config.slots, reload=config.reload) if config.app else None
+        )
         if worker is not None:
             tasks.append(group.create_task(worker.run(), name="rotor-dev-worker"))
         await server.start()

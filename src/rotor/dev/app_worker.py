@@ -26,10 +26,11 @@ class AppWorker:
     `settled` is set once the app serves its functions, or has turned out not to load.
     """
 
-    def __init__(self, app: str, url: str, say: Callable[[str], None], *, reload: bool) -> None:
+    def __init__(self, app: str, url: str, say: Callable[[str], None], *, slots: int, reload: bool) -> None:
         self._app = app
         self._url = url
         self._say = say
+        self._slots = slots
         self._reload = reload
         self._changed = asyncio.Event()
         self._names: set[str] = set()
@@ -58,7 +59,7 @@ class AppWorker:
         readable, writable = os.pipe()
         try:
             process = KeptProcess(
-                [sys.executable, "-m", "rotor.dev.worker", self._app, self._url, str(writable)],
+                [sys.executable, "-m", "rotor.dev.worker", self._app, self._url, str(self._slots), str(writable)],
                 grace_seconds=GRACE_SECONDS,
                 pass_fds=[writable],
                 # What the app's own clients speak to: this server, whatever the shell has set.
