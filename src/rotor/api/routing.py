@@ -151,6 +151,12 @@ def _seconds(operation: str) -> Histogram:
     return telemetry.REQUEST_DURATION.labels(operation)
 
 
+@cache
+def _names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Of the parameters of a query. To ask msgspec takes longer than all else about a small request."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind))
+
+
 def _raw_path(scope: Scope) -> str:
     raw = scope.get("raw_path")
     return quote(scope["path"]) if raw is None else raw.decode("latin-1")
@@ -172,7 +178,7 @@ def _query(scope: Scope, kind: type[msgspec.Struct]) -> msgspec.Struct:
     except ValueError:
         raise Invalid([("query", "is not UTF-8 text, or has more than 100 parameters")]) from None
     values = dict(pairs)
-    known = {field.name for field in msgspec.structs.fields(kind)}
+    known = _names(kind)
     errors = [(name[:64], "is not a parameter of this call") for name in values if name not in known]
     errors += [
         (name, "is given more than once") for name in known & values.keys() if sum(name == key for key, _ in pairs) > 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -325,9 +326,14 @@ def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
+"""Of each type that calls answer: to make one takes longer than to read an answer."""
+
+
 def _read(kind: type[T], answer: bytes) -> T:
     try:
-        return msgspec.json.decode(answer, type=kind)
+        value: T = _decoder(kind).decode(answer)
+        return value
     except msgspec.MsgspecError as error:
         raise RotorError(
             f"the server's answer cannot be read as {kind.__name__}: {error}; is ROTOR_URL right?"

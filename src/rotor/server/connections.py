@@ -83,7 +83,9 @@ class GuardedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._awaits_head():
+        if self._in_body:
+            self._expect_within(min(BODY_SILENCE_SECONDS, self._body_until - self.loop.time()))
+        elif self._awaits_head():
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEAD_BYTES:
                 self.transport.write(TOO_LONG)
@@ -108,14 +110,9 @@ class GuardedHttp(HttpToolsProtocol):
         self._head_bytes = self._header_bytes = 0
         self._in_body = True
         self._body_until = self.loop.time() + BODY_SECONDS
-        self._expect_within(BODY_SILENCE_SECONDS)
         super().on_headers_complete()
         if self.cycle is not None:  # it is no WebSocket's
             self.cycle.transport = self._gathering  # type: ignore[assignment]
-
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        self._expect_within(min(BODY_SILENCE_SECONDS, self._body_until - self.loop.time()))
 
     def on_message_complete(self) -> None:
         self._in_body = False
