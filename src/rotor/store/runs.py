@@ -119,15 +119,14 @@ async def get(database: Database, workspace_id: int, run_id: UUID, *, steps_befo
     Raises `NotFound`.
     """
     rows = await database.of(workspace_id).fetch(
-        "get_run_with_steps", run_id, steps_before_end, STEPS_READ_AT_ONCE + 1, PAGE_BYTES
+        "get_run_with_steps", run_id, steps_before_end, STEPS_READ_AT_ONCE, PAGE_BYTES
     )
     if not rows:
         raise NotFound(f"there is no run {run_id}")
     of_run = {name.removeprefix(OF_THE_RUN): value for name, value in rows[0].items() if name.startswith(OF_THE_RUN)}
-    found = rows[0]["found"]
-    given = rows[: min(found, STEPS_READ_AT_ONCE)]
-    rest = _steps_after(database, workspace_id, run_id, given[-1]) if found > len(given) else None
-    return RunReading(read_run(of_run), [read_step(row) for row in given], rest)
+    steps = [read_step(row) for row in rows if row["id"] is not None]
+    rest = _steps_after(database, workspace_id, run_id, rows[-1]) if rows[-1]["followed"] else None
+    return RunReading(read_run(of_run), steps, rest)
 
 
 async def status(database: Database, workspace_id: int, run_id: UUID) -> RunStatus:

@@ -10,8 +10,7 @@ AS $$ SELECT now() + coalesce(nullif(current_setting('rotor.clock_offset', true)
 
 -- Which code a run had at a moment: the last of its versions that began by then.
 CREATE FUNCTION version_at(versions text[], since timestamptz[], moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE
-AS $$ SELECT made.version FROM unnest(versions, since) AS made (version, since)
-      WHERE made.since <= moment ORDER BY made.since DESC LIMIT 1 $$;
+AS $$ SELECT versions[width_bucket(moment, since)] $$;
 
 -- A payload is JSON as it came, or sealed (store/vault.py): then it begins with a NUL byte, and is 50 bytes longer. Only a whole one opens.
 CREATE FUNCTION payload_head(payload bytea, bytes int) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -1,6 +1,6 @@
 -- One run of a workspace with the event that started it, and its first steps in the order in which they began: a row a step,
 -- or one without. $3: those of a run that has not ended, too; $4 is how many at most, $5 the payload bytes after which they
--- are cut short. `found` counts the steps before that cut. The payloads of the run itself are in the first row alone.
+-- are cut short; `followed`: there is another step after this one. The payloads of the run itself are in the first row alone.
 -- Called by store.runs. Index: runs_pkey, events_pkey, steps_pkey. Locks: none.
 WITH run AS (
     SELECT runs.id AS run_id, function_id AS run_function_id, status AS run_status, attempt AS run_attempt,
@@ -23,10 +23,11 @@ WITH run AS (
         FROM steps
         WHERE steps.run_id = run.run_id AND (run_ended_at IS NOT NULL OR $3)
         ORDER BY started_at, id, index
-        LIMIT $4
+        LIMIT $4 + 1
     ) AS step ON true
 ), measured AS (
-    SELECT *, row_number() OVER began AS place, sum(size) OVER began - size AS bytes_before, count(id) OVER () AS found
+    SELECT *, row_number() OVER began AS place, sum(size) OVER began - size AS bytes_before,
+           lead(id) OVER began IS NOT NULL AS followed
     FROM page
     WINDOW began AS (ORDER BY started_at, id, index)
 )
@@ -35,7 +36,8 @@ SELECT run_id, run_function_id, run_status, run_attempt, run_parent_run_id, run_
        CASE WHEN place = 1 THEN run_output END AS run_output,
        CASE WHEN place = 1 THEN run_error END AS run_error,
        CASE WHEN place = 1 THEN run_event_data END AS run_event_data,
-       id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for, deadline, started_at, ended_at, version, found
+       id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for, deadline, started_at, ended_at, version, followed
 FROM measured
 WHERE bytes_before < $5
-ORDER BY place
+ORDER BY measured.started_at, measured.id, measured.index
+LIMIT $4
