@@ -82,6 +82,49 @@ async def test_results_that_come_from_many_holders_are_not_compared_with_each_of
     assert list(compared(found)) == []
 
 
+def indexes(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The indexes of large tables that are read, each with the condition it is read by."""
+    if node.get("Relation Name") in LARGE and "Index Name" in node:
+        yield node["Index Name"], node.get("Index Cond", "")
+    for below in node.get("Plans", ()):
+        yield from indexes(below)
+
+
+async def test_a_statement_goes_by_the_indexes_that_it_names(fresh_database: Database) -> None:
+    named = {
+        entry.name: set(re.findall(r"\w+", said[1]))
+        for entry in QUERIES.iterdir()
+        if (said := re.search(r"^-- .*\bIndex: ([^.]+)\.", entry.read_text(encoding="utf-8"), re.MULTILINE))
+    }
+    assert named
+    used = {
+        name: {index for index, _ in indexes(await plan(fresh_database, QUERIES.joinpath(name).read_text("utf-8")))}
+        for name in named
+    }
+
+    assert {name: used[name] - named[name] for name in named if used[name] - named[name]} == {}
+
+
+async def test_an_index_is_read_by_its_first_column(fresh_database: Database) -> None:
+    rows = await fresh_database.pool.fetch(
+        """
+        SELECT indexrelid::regclass::text AS name, attname FROM pg_index
+        JOIN pg_attribute ON attrelid = indexrelid AND attnum = 1
+        WHERE indrelid::regclass::text = ANY ($1)
+        """,
+        list(LARGE),
+    )
+    first = {row["name"]: row["attname"] for row in rows}
+    skipped = {
+        entry.name: name
+        for entry in QUERIES.iterdir()
+        for name, condition in indexes(await plan(fresh_database, entry.read_text(encoding="utf-8")))
+        if condition and not re.search(rf"\b{first[name]}\b", condition)
+    }
+
+    assert skipped == {}
+
+
 async def test_a_join_that_could_be_planned_as_a_scan_is_found_out(fresh_database: Database) -> None:
     joined = """
         SELECT steps.run_id, steps.event_id FROM steps

@@ -2,7 +2,7 @@
 -- the order in which they took effect: those indexed under its hash, and those of its name from before its path was indexed (all of
 -- its name where it names no path); one may be among both. Left out are the events that its run has taken, and the one that started
 -- it. A wait for which there is none has looked back. Two ranges of the indexes event_values_pkey and events_name, each read in order
--- and no further than the page.
+-- and no further than the page. OFFSET 0: not a join, which could go by the run alone, through all that was ever taken.
 WITH looked AS MATERIALIZED (
     SELECT waits.run_id, waits.step_id, waits.step_index, waits.workspace_id, place.event_id, place.effective_at, place.position
     FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::bigint[])
@@ -23,7 +23,8 @@ WITH looked AS MATERIALIZED (
               AND found.event_id <> runs.event_id
               AND NOT EXISTS (
                   SELECT FROM steps
-                  WHERE steps.run_id = waits.run_id AND steps.event_id = found.event_id AND steps.op = 'wait_for_event')
+                  WHERE steps.run_id = waits.run_id AND steps.event_id = found.event_id AND steps.op = 'wait_for_event'
+                  OFFSET 0)
             ORDER BY found.effective_at, found.position
             LIMIT $6
         ) UNION ALL (
@@ -36,7 +37,8 @@ WITH looked AS MATERIALIZED (
               AND earlier.id <> runs.event_id
               AND NOT EXISTS (
                   SELECT FROM steps
-                  WHERE steps.run_id = waits.run_id AND steps.event_id = earlier.id AND steps.op = 'wait_for_event')
+                  WHERE steps.run_id = waits.run_id AND steps.event_id = earlier.id AND steps.op = 'wait_for_event'
+                  OFFSET 0)
             ORDER BY earlier.effective_at, earlier.position
             LIMIT $6
         )

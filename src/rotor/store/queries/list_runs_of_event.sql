@@ -8,13 +8,12 @@ WITH page AS (
            event_id, events.name AS event_name, events.data AS event_data, events.ts AS event_ts,
            events.accepted_at AS event_accepted_at, events.effective_at AS event_effective_at,
            coalesce(octet_length(output), 0) + coalesce(octet_length(error), 0) + coalesce(octet_length(events.data), 0) AS size
-    FROM runs
+    -- Apart from the order: else the index that has it is read, with all runs of the workspace.
+    FROM (SELECT * FROM runs WHERE runs.workspace_id = $1 AND event_id = $8 OFFSET 0) AS runs
     LEFT JOIN events ON events.workspace_id = runs.workspace_id AND events.id = runs.event_id
-    WHERE runs.workspace_id = $1
-      AND ($2::text IS NULL OR status = $2)
+    WHERE ($2::text IS NULL OR status = $2)
       AND created_at >= coalesce($3::timestamptz, '-infinity')
       AND (created_at, runs.id) < (coalesce($4::timestamptz, 'infinity'), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-      AND event_id = $8
       AND ($9::text IS NULL OR function_id = $9)
     ORDER BY created_at DESC, runs.id DESC
     LIMIT $6
