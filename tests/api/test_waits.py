@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -51,6 +51,39 @@ async def test_an_end_that_this_server_commits_is_told_at_once(
     store.changes.runs_ended([run_id])
     assert (await told).json["status"] == "completed"
     assert store.followers.count == 0
+
+
+def give_to_worker(store: Store, run_id: UUID, *, workspace_id: int) -> None:
+    lease_id = uuid4()
+    store.holders.add(lease_id, lambda _: None, serves=[(workspace_id, "welcome")])
+    store.holders.take(lease_id, run_id, settled=0, quiet=True)
+
+
+async def test_of_a_run_that_a_worker_here_has_nothing_is_read_before_it_ends(
+    waiting: Callable[[UUID], asyncio.Task[Answered]], database: Database, store: Store
+) -> None:
+    run_id = uuid4()
+    give_to_worker(store, run_id, workspace_id=1)
+    told = waiting(run_id)  # a reading would find no such run
+    await until_open(store, 1)
+    await put_run(database, id=run_id, status="completed", output=b'"done"')
+    store.changes.runs_ended([run_id])
+    assert (await told).json["output"] == "done"
+
+
+async def test_a_run_that_a_worker_here_has_for_long_is_given_as_it_is(
+    call: Client, database: Database, store: Store
+) -> None:
+    run_id = await put_run(database)
+    give_to_worker(store, run_id, workspace_id=1)
+    waited = await call("GET", f"/v1/runs/{run_id}/wait?seconds=0.05")
+    assert (waited.status, waited.json["ended_at"]) == (200, None)
+
+
+async def test_that_a_worker_here_has_a_run_is_told_to_its_own_workspace_alone(call: Client, store: Store) -> None:
+    run_id = uuid4()
+    give_to_worker(store, run_id, workspace_id=2)
+    assert (await call("GET", f"/v1/runs/{run_id}/wait")).status == 404
 
 
 async def test_an_end_that_another_server_commits_is_found(

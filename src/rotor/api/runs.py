@@ -99,7 +99,8 @@ async def wait(call: Call) -> Answer | StreamAnswer:
         require(await authenticate(call.api, call.scope), "read")  # the key may have been revoked since
         return await runs.get(call.store.database, call.workspace_id, run_id, steps_before_end=False)
 
-    found = await call.api.streams.end_of(call.workspace_id, run_id, read, call.receive, seconds=query.seconds)
+    is_open = partial(call.store.holders.has, call.workspace_id, run_id)
+    found = await call.api.streams.end_of(call.workspace_id, run_id, is_open, read, call.receive, seconds=query.seconds)
     return _with_steps(found) if found.run.ended_at is not None else await get(call)
 
 

@@ -2,7 +2,7 @@
 
 A stream reads the database when this process has committed something of the run, and at its own slowing pace for what
 other servers commit. It rests five times as long as its last reading took, so that following a long run cannot load
-the database. Who only waits for the end is not woken before.
+the database. Who only waits for the end is not woken before, and while a worker here has the run nothing is read.
 """
 
 from __future__ import annotations
@@ -61,12 +61,14 @@ class Streams:
         self,
         workspace_id: int,
         run_id: UUID,
+        is_open: Callable[[], bool],
         read: Callable[[], Awaitable[RunReading]],
         receive: Receive,
         *,
         seconds: float,
     ) -> RunReading:
-        """What `read` gives once the run has ended; after `seconds`, or when the server stops, as it is by then.
+        """What `read` gives once the run has ended; after `seconds`, or when the server stops, as it is by then. Where
+        memory says that the run `is_open` it is not asked at first.
 
         Raises `Overloaded` where too many wait, and `Disconnected` once the client is gone.
         """
@@ -76,6 +78,8 @@ class Streams:
             gone = asyncio.create_task(_until_gone(receive), name="rotor wait watch")
             gone.add_done_callback(lambda _: listener.set())
             try:
+                if is_open():
+                    await _set_within(min(pause, seconds), listener)
                 while not gone.done():
                     listener.clear()
                     found = await read()

@@ -299,6 +299,15 @@ class Holders:
         held = None if holder is None or holder.deliver is None else holder.runs.get(str(run_id))
         return None if held is None else held.told
 
+    def has(self, workspace_id: int, run_id: UUID) -> bool:
+        """Whether a worker of the workspace that is connected here has the run: as far as is known here, it has not
+        ended."""
+        name = str(run_id)
+        return any(
+            name in holder.runs and any(workspace == workspace_id for workspace, _ in holder.serves)
+            for holder in self._holders.values()
+        )
+
     def start(self, lease_id: UUID, run_id: UUID, start: StartRun | ResumeRun, *, quiet: bool) -> None:
         """Hand a run to a holder, if it is connected here."""
         self.take(lease_id, run_id, settled=start.settled, quiet=quiet)
