@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from rotor import limits
@@ -73,6 +74,7 @@ def _seconds(value: object) -> float:
     return float(max(min(value, 10**15), -1))
 
 
+@lru_cache(maxsize=1_024)
 def _seconds_of_text(text: str) -> float:
     if text.strip().startswith("-"):
         raise DurationError(f"duration {_shown(text)} is negative")
