@@ -59,6 +59,9 @@ FOLLOWING: Final = 100
 """Tasks under way that follow from commits, beyond which the spans of waits are left out of traces."""
 KEPT_BODIES: Final = 10_000
 """Parked bodies in one worker's memory that a server remembers; others go on from what is recorded."""
+KNOWN_WAITS: Final = 10_000
+"""Waits for events, of runs whose bodies workers keep, that one server remembers: events wake these in their own
+commit, and the others in another."""
 CONNECTIONS: Final = 10_000
 """Connections to one server; beyond it a request is answered 503."""
 REQUESTS: Final = 5_000

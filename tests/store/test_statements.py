@@ -152,9 +152,30 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
                 none,
                 none,
             ),
-            *(runs, ["1"] * BATCH, ["f1"] * BATCH, ["e"] * BATCH, ones),
-            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month, ["1"], ["f1"]),
+            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month),
+            *(runs, ["1"] * BATCH, ["f1"] * BATCH, ["e"] * BATCH, ones, ["1"], ["f1"]),
             *([LEASE], [1], ones),
+        ),
+    ),
+    "accept_and_wake": (
+        {
+            *("workspaces_pkey", "events_pkey", "deliveries_oldest"),
+            *("leases_pkey", "runs_pkey", "functions_pkey", "waits_pkey", "steps_pkey"),
+        },
+        (
+            *(
+                [1],
+                [0],
+                ["1"] * BATCH,
+                [f"new{n}" for n in range(BATCH)],
+                ["name1"] * BATCH,
+                [b"1"] * BATCH,
+                none,
+                none,
+            ),
+            *(["1"] * BATCH, ["name1"] * BATCH, ones, ["e"] * BATCH, ones, [1], month),
+            *([LEASE], [1], joined, each_one, each_one, first_steps, each_one, each_one, ["e1"] * BATCH),
+            *([b"1"] * BATCH, ones),
         ),
     ),
     "insert_runs": (

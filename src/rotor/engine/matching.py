@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ __all__ = ["Candidate", "Match", "event_hashes", "parse_match", "value_hash"]
 _EXPRESSIONS_KEPT: Final = 4_096
 NO_HASH: Final = 0
 NOT_SELECTIVE: Final = 0
+_TIME: Final = re.compile(r"\bts\b")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Match:
     """The path of the equality that the index answers; None: none."""
     match_hash: int
     """The hash of that equality; 0: none."""
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether it may ask for the event's `ts`. Other words that are read as one may be meant."""
+        return any(_TIME.search(text) is not None for text in (*(path for path, _ in self.equals), self.rest or ""))
 
     def accepts(self, event: dict[str, Any] | Candidate) -> bool:
         """Whether `event`, with `id`, `name`, `data` and an aware `ts`, is one of these. A failing expression is not.

@@ -49,23 +49,17 @@ class Matcher(Loop):
     def __init__(self, store: Store) -> None:
         super().__init__("matcher", self._look, store.changes.delivered)
         self._store = store
-        self._looked: list[int] = []
-        """Deliveries that have been looked at and are still to be deleted."""
-        self._revisions: dict[int, int] = {}
-        """What was known of the waits then: the revisions of workspaces."""
 
     async def _look(self) -> float | None:
         fresh = self._store.changes.fresh
         deliveries = fresh.take()
         if deliveries:
-            revisions = merged(deliveries)
-            if not agree(self._revisions, revisions):
+            if not agree(fresh.revisions, merged(deliveries)):
                 await self._delete()
             events = [event for delivery in deliveries for event in delivery.events]
             ids = [number for delivery in deliveries for number in delivery.ids]
             await self._deliver(events, ids)
-            self._looked += ids
-            self._revisions |= revisions
+            fresh.looked_at(deliveries)
         waits = fresh.take_waits()
         if waits:
             await look_at_fresh_waits(self._store, waits)
@@ -73,11 +67,11 @@ class Matcher(Loop):
             fresh.elsewhere = False
             if await self._look_elsewhere():
                 fresh.elsewhere = True
-        if len(self._looked) >= DELETED_AT_ONCE or not deliveries:
+        if len(fresh.looked) >= DELETED_AT_ONCE or not deliveries:
             await self._delete()
         if fresh or fresh.elsewhere:
             return 0
-        return LINGER if self._looked else None
+        return LINGER if fresh.looked else None
 
     async def _look_elsewhere(self) -> bool:
         """Look at what has to be read back; whether there may be more of it."""
@@ -106,16 +100,19 @@ class Matcher(Loop):
         for event in events:
             if event.name == CANCEL_RUN:
                 await self._cancel(event)
-        await look_at_events(self._store, events, [*self._looked, *deliveries])
+        await look_at_events(self._store, events, [*self._store.changes.fresh.looked, *deliveries])
 
     async def _delete(self) -> None:
         """Done with them, unless what was known of the waits has changed before: then they are looked at again."""
-        looked, revisions = self._looked, self._revisions
-        if not looked:
+        fresh = self._store.changes.fresh
+        if not fresh.looked:
             return
-        self._looked, self._revisions = [], {}
-        known = list(revisions), list(revisions.values())
-        if await self._store.database.fetchval("delete_deliveries", looked, *known):
+        known = list(fresh.revisions), list(fresh.revisions.values())
+        try:
+            changed = await self._store.database.fetchval("delete_deliveries", fresh.looked, *known)
+        finally:
+            fresh.deleted()
+        if changed:
             self._store.changes.look_elsewhere()
 
     async def _release(self, batch: Record) -> None:

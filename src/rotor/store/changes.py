@@ -20,6 +20,11 @@ PULSE_SECONDS = 1.0
 """How often each server looks for what nobody has told it of."""
 
 
+LINGER = 0.004
+"""In seconds. Events that have each woken a run by their own commit are looked at so much later, or with the next: it
+keeps the look for others that may wait for them out of the way of what these runs do."""
+
+
 class Changes:
     """Nudges by subject. A nudge without a listener is dropped."""
 
@@ -45,7 +50,10 @@ class Changes:
             self.queued.set()
         if accepted.delivery is not None:
             self.fresh.put(accepted.delivery)
-            self.delivered.set()
+            if accepted.taken:
+                asyncio.get_running_loop().call_later(LINGER, self._look_at_fresh)
+            else:
+                self.delivered.set()
         if accepted.elsewhere:
             self.look_elsewhere()
 
@@ -56,6 +64,10 @@ class Changes:
             self.delivered.set()
         elif waits:
             self.look_elsewhere()
+
+    def _look_at_fresh(self) -> None:
+        if self.fresh:
+            self.delivered.set()
 
     def look_elsewhere(self) -> None:
         """The database has events or waits that have a look to be done."""

@@ -232,14 +232,12 @@ class Committer:
     async def _wake(self, wakes: Sequence[Wake]) -> dict[int, Result]:
         """Wake runs the short way; the results of those that go on, by the identity of their arrivals."""
         try:
-            with waking(self._holders, self._changes, self.give_back) as waken:
+            with waking(self._holders, self._changes, self.give_back, self.trace) as waken:
                 async with self._database.connection() as connection:
                     await waken.write(connection, wakes)
                 waken.hand_out()
         except asyncpg.UniqueViolationError:
             return {}
-        if waits := ended_waits(waken.ended):
-            self._trace(waits, waken.group)
         return {id(arrival): Result(acted=True, told=[]) for arrival in waken.woken}
 
     async def _decide(self, arrivals: Sequence[Arrival]) -> Mapping[int, Result]:
@@ -265,12 +263,14 @@ class Committer:
             open_waits = {run_id: known.parked[run_id] for run_id in counted}
             self._note(arrivals)
             told = self._tell(outcome, groups, news, open_waits)
+            alone = (wait for wait in written.waits if open_waits.get(wait.key.run_id) == 1)
+            self._holders.remember(alone, outcome.runs, written.group)
             starts.hand_out()
         if not self._holders.hungry.isdisjoint(keepers.room):
             self._changes.queued.set()
         self._nudge(outcome, written)
         if waits := ended_waits(outcome.steps.values()):
-            self._trace(waits, written.group)
+            self.trace(waits, written.group)
         return {
             id(arrival): Result(acted, told.get(place, []) if place else [])
             for arrival, acted, place in zip(arrivals, outcome.acted, outcome.places, strict=True)
@@ -335,7 +335,7 @@ class Committer:
         if cancelled:
             self._follow(cancel_children(self._database, self.submit_all, cancelled), "rotor cancel children")
 
-    def _trace(self, waits: Sequence[StepKey], group: int) -> None:
+    def trace(self, waits: Sequence[StepKey], group: int) -> None:
         """Traces never hold up commits, nor pile up behind them."""
         if len(self._following) < limits.FOLLOWING:
             self._follow(trace_waits(self._database, waits, group), "rotor trace waits")

@@ -66,6 +66,11 @@ class Connection:
         """The same connection for the statements of one workspace."""
         return WorkspaceConnection(self.raw, workspace_id, self._vault)
 
+    @property
+    def seals(self) -> bool:
+        """Whether payloads are not stored as they are."""
+        return self._vault is not None
+
     def sealed(self, workspace_ids: Iterable[int], payloads: Sequence[bytes | None]) -> Sequence[bytes | None]:
         """Payloads as they are to be stored, each for its workspace."""
         if (vault := self._vault) is None:

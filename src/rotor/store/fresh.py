@@ -85,6 +85,8 @@ class Accepted(NamedTuple):
     """What this server is to look at; None: nothing."""
     elsewhere: bool
     """It has no room for it, and leaves it to the database."""
+    taken: bool = False
+    """Each of the events that somebody may wait for has woken a run."""
 
 
 class Fresh:
@@ -96,6 +98,11 @@ class Fresh:
         self._deliveries: deque[Delivery] = deque()
         self._waits: deque[PutWait] = deque()
         self._weight = 0
+        self._looking = False
+        self.looked: list[int] = []
+        """Deliveries that have been looked at and are still to be deleted."""
+        self.revisions: dict[int, int] = {}
+        """What was known of the waits then: the revisions of workspaces."""
 
     @property
     def has_room(self) -> bool:
@@ -119,7 +126,23 @@ class Fresh:
             taken.append(self._deliveries.popleft())
             revisions |= earliest.revisions
             self._weight -= earliest.weight
+        self._looking = bool(taken)
         return taken
+
+    def looked_at(self, deliveries: Sequence[Delivery]) -> None:
+        """What was taken last needs no other look. Its revisions agree with those of what was looked at before."""
+        self._looking = False
+        self.looked += [number for delivery in deliveries for number in delivery.ids]
+        self.revisions |= merged(deliveries)
+
+    def deleted(self) -> None:
+        """What was looked at does not stand any more, or is to be looked at again."""
+        self.looked, self.revisions = [], {}
+
+    def is_through(self, revisions: Mapping[int, int]) -> bool:
+        """Whether this server knows of no event that has still to be looked at, by what is known of the waits at these
+        revisions."""
+        return not (self._deliveries or self._looking or self.elsewhere) and agree(self.revisions, revisions)
 
     def put_waits(self, waits: Sequence[PutWait]) -> None:
         self._waits.extend(waits)

@@ -16,9 +16,11 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from rotor import limits
+from rotor.engine.effects import PutWait
 from rotor.engine.run import Run
 from rotor.protocol.messages import CancelRun, Committed, Goodbye, HolderMessage, ResumeRun, Settled, StartRun
 from rotor.store.group_commit import wrote_nothing
+from rotor.store.known_waits import KnownWaits, known_wait
 
 __all__ = ["CHUNK", "NOBODY", "UNKNOWN", "Holders", "Keepers", "Opening"]
 
@@ -121,6 +123,8 @@ class Holders:
         """The leases of workers by what they serve."""
         self.hungry: set[UUID] = set()
         """Holders that would take more runs than they had room for."""
+        self.waits = KnownWaits()
+        """Those of parked runs whose bodies are kept here."""
 
     def add(
         self,
@@ -146,6 +150,8 @@ class Holders:
 
     def _drop(self, lease_id: UUID) -> None:
         holder = self._holders.pop(lease_id, None)
+        for run_id in () if holder is None else holder.kept:
+            self.waits.forget(run_id)
         for function in () if holder is None else holder.serves:
             del self._serving[function][lease_id]
             if not self._serving[function]:
@@ -322,6 +328,7 @@ class Holders:
         if holder is not None:
             holder.runs[str(run_id)] = _Held(run_id, settled, quiet=quiet)
             holder.kept.pop(run_id, None)
+        self.waits.forget(run_id)
 
     def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage], *, everything: bool = False) -> None:
         """Tell a holder, if it is connected here.
@@ -355,8 +362,17 @@ class Holders:
             if kept:
                 holder.kept[run_id] = None
                 if len(holder.kept) > holder.keeps:
-                    holder.kept.popitem(last=False)
+                    dropped, _ = holder.kept.popitem(last=False)
+                    self.waits.forget(dropped)
         return lease_id in self.hungry
+
+    def remember(self, waits: Iterable[PutWait], runs: Mapping[UUID, Run], group: int) -> None:
+        """What runs wait for that commit number `group` has parked, each on this wait alone, if their bodies are kept
+        here."""
+        for wait in waits:
+            run = runs[wait.key.run_id]
+            if run.kept_by is not None and self.keeps(run.kept_by, run.id) and (known := known_wait(wait, group)):
+                self.waits.remember(known)
 
     def expect(self, lease_id: UUID, run_id: UUID) -> None:
         """The holder came back with this run; what it has been told of it is not known."""

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -24,19 +23,20 @@ from uuid_utils.compat import uuid7
 
 from rotor import limits
 from rotor.engine.matching import Candidate, Match, parse_match
-from rotor.protocol import json
 from rotor.protocol.json import Raw
-from rotor.protocol.messages import Event
 from rotor.store.changes import Changes
 from rotor.store.checks import CANCEL_RUN
 from rotor.store.database import Connection, Database, Record
+from rotor.store.event_rows import EventRow, as_seen, event_columns
 from rotor.store.fresh import HELD_FOR, Accepted, Delivery, EffectiveEvent
 from rotor.store.group_commit import GroupCommit, TryAgain
 from rotor.store.holders import Holders
+from rotor.store.known_waits import Wanted
 from rotor.store.starting import GiveBack, Offer, Starting, starting
 from rotor.store.subscriptions import Known, Subscriptions
+from rotor.store.wakes import Trace, Waking, waking
 
-__all__ = ["EventRow", "Intake", "NewEvent", "NewRun", "as_seen", "insert_events", "insert_runs"]
+__all__ = ["Intake", "NewEvent", "NewRun", "hold_functions", "insert_runs"]
 
 
 EVENT_BYTES = 1_000
@@ -54,17 +54,6 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """Which span it was sent in: the runs that it starts belong to that trace."""
 
 
-class EventRow(msgspec.Struct, frozen=True, gc=False):
-    """An event about to be written."""
-
-    workspace_id: int
-    id: str
-    name: str
-    data: bytes
-    ts: datetime | None = None
-    traceparent: str | None = None
-
-
 class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run about to be written."""
 
@@ -80,11 +69,14 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
 class Intake:
     """Accepts events, many requests in one transaction."""
 
-    def __init__(self, database: Database, changes: Changes, holders: Holders, give_back: GiveBack) -> None:
+    def __init__(
+        self, database: Database, changes: Changes, holders: Holders, give_back: GiveBack, trace: Trace
+    ) -> None:
         self._database = database
         self._changes = changes
         self._holders = holders
         self._give_back = give_back
+        self._trace = trace
         self.subscriptions = Subscriptions()
         self.commits: GroupCommit[list[EventRow], None] = GroupCommit("event intake", self._write, _weight)
 
@@ -98,9 +90,14 @@ class Intake:
         return [row.id for row in rows]
 
     async def _write(self, requests: Sequence[list[EventRow]]) -> list[None]:
-        with self.starting() as starts:
+        events = list(chain.from_iterable(requests))
+        with (
+            self.starting() as starts,
+            waking(self._holders, self._changes, self._give_back, self._trace) as waken,
+        ):
             async with self._database.connection() as connection:
-                accepted = await self.accept_in(connection, list(chain.from_iterable(requests)), starts)
+                accepted = await self.accept_in(connection, events, starts, waken)
+            waken.hand_out()
             starts.hand_out()
         self._changes.accepted(accepted)
         return [None] * len(requests)
@@ -109,10 +106,13 @@ class Intake:
         """Around a commit with new runs, which workers that are connected here may start at once."""
         return starting(self._holders, self._changes, self._give_back)
 
-    async def accept_in(self, connection: Connection, events: Sequence[EventRow], starts: Starting) -> Accepted:
+    async def accept_in(
+        self, connection: Connection, events: Sequence[EventRow], starts: Starting, waken: Waking | None = None
+    ) -> Accepted:
         """Write `events`, the runs that they start and the look-out for their waiters, in one transaction or as a part
         of one: after its commit `starts` are to be handed out, and `Changes.accepted` to be told. Raises `TryAgain`.
 
+        As a transaction of their own the events may also wake runs: then `waken` is to be handed out.
         An event whose id the workspace has already had, in this batch or before, changes nothing.
         """
         unique: dict[tuple[int, str], EventRow] = {}
@@ -123,7 +123,7 @@ class Intake:
         own = self._changes.fresh.has_room
         known = self.subscriptions.known(names)
         if known is not None and not any(known.by_name[name].needs_time for name in names):
-            accepted = await _write(connection, batch, known, starts, own=own)
+            accepted = await _write(connection, batch, known, starts, own=own, waken=waken)
             if accepted is not None:
                 return accepted
         async with connection.raw.transaction():
@@ -152,7 +152,7 @@ class Intake:
         values = [
             (event.workspace_id, event.name, match_hash, row["effective_at"], row["position"], event.id)
             for event, row in zip(events, rows, strict=True)
-            for match_hash in known.by_name[event.workspace_id, event.name].hashes(_view(event))[1:]
+            for match_hash in known.by_name[event.workspace_id, event.name].hashes(event.view())[1:]
         ]
         if values:
             await connection.execute("insert_event_values", *_columns(values, 6))
@@ -167,6 +167,7 @@ async def _write(
     now: datetime | None = None,
     *,
     own: bool,
+    waken: Waking | None = None,
 ) -> Accepted | None:
     """One statement; None where what is known is out of date, and nothing was written.
 
@@ -184,19 +185,21 @@ async def _write(
         for place, event, hashes in wanted
         for match_hash in hashes[1:]
     ]
+    columns = (
+        list(known.revisions),
+        list(known.revisions.values()),
+        *event_columns(connection, events),
+        *_columns(values, 5),
+        _batches(events),
+        HELD_FOR if own else timedelta(),
+    )
+    row = None
     try:
-        row = await connection.fetchrow(
-            "accept_events",
-            list(known.revisions),
-            list(known.revisions.values()),
-            *_event_columns(connection, events),
-            *_columns(runs, 5),
-            *_columns(values, 5),
-            _batches(events),
-            HELD_FOR if own else timedelta(),
-            *_columns(sorted({run[1:3] for run in runs}), 2),
-            *offer.columns,
-        )
+        if waken is not None and own and not runs and all(event.ts is None for event in events):
+            row = await _wake(connection, waken, columns, wanted, known)
+        if row is None:
+            functions = _columns(sorted({run[1:3] for run in runs}), 2)
+            row = await connection.fetchrow("accept_events", *columns, *_columns(runs, 5), *functions, *offer.columns)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "events_pkey":
             raise
@@ -214,12 +217,34 @@ async def _write(
     if not own or not row["deliveries"]:
         return Accepted(queued, None, elsewhere=bool(row["deliveries"]))
     effective = _effective(wanted, positions, row["now"])
-    return Accepted(queued, Delivery(row["deliveries"], known.revisions, effective), elsewhere=False)
+    delivery = Delivery(row["deliveries"], known.revisions, effective)
+    return Accepted(queued, delivery, elsewhere=False, taken=waken is not None and waken.wakes_all_of(effective))
 
 
-def _effective(
-    wanted: Sequence[tuple[int, EventRow, tuple[int, ...]]], positions: Sequence[int], now: datetime
-) -> list[EffectiveEvent]:
+async def _wake(
+    connection: Connection, waken: Waking, columns: Sequence[object], wanted: Sequence[Wanted], known: Known
+) -> Record | None:
+    """Write events that start no run and have no time of their own, and wake who is known to wait for them; None:
+    nobody is, or something speaks against it, and nothing was written.
+
+    Where payloads are sealed it is not done: an event would have to be put together for its workflow before it has its
+    time.
+    """
+    offered = None if connection.seals else waken.offer(wanted, known.revisions)
+    if offered is None:
+        return None
+    try:
+        row = await connection.fetchrow("accept_and_wake", *columns, *offered.columns)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "steps_taken":
+            raise
+        return None  # the run had an event of this id before, which is forgotten by now
+    if row is not None:
+        waken.took(offered, row)
+    return row
+
+
+def _effective(wanted: Sequence[Wanted], positions: Sequence[int], now: datetime) -> list[EffectiveEvent]:
     """Those of `wanted` that have just taken effect."""
     return [
         EffectiveEvent(
@@ -237,18 +262,13 @@ def _effective(
     ]
 
 
-def as_seen(event: EventRow, ts: datetime) -> Event:
-    """An event as its runs see it, and as it would be read back."""
-    return Event(id=event.id, name=event.name, data=Raw(event.data), ts=ts.astimezone(UTC))
-
-
-def _wanted(events: Sequence[EventRow], known: Known) -> list[tuple[int, EventRow, tuple[int, ...]]]:
-    """The events that somebody may wait for, each with its place and what the waits for it are stored under."""
+def _wanted(events: Sequence[EventRow], known: Known) -> list[Wanted]:
+    """The events that somebody may wait for."""
     found = []
     for place, event in enumerate(events, 1):
         subscribers = known.by_name[event.workspace_id, event.name]
         if subscribers.awaited or event.name == CANCEL_RUN:
-            found.append((place, event, subscribers.hashes(_view(event) if subscribers.paths else {})))
+            found.append((place, event, subscribers.hashes(event.view() if subscribers.paths else {})))
     return found
 
 
@@ -282,23 +302,6 @@ async def hold_functions(connection: Connection, functions: Collection[tuple[int
     return frozenset((row["workspace_id"], row["id"]) for row in rows)
 
 
-async def insert_events(connection: Connection, events: Sequence[EventRow]) -> list[Record]:
-    """Write `events` alone; return the rows that are new."""
-    return await connection.fetch("insert_events", *_event_columns(connection, events))
-
-
-def _event_columns(connection: Connection, events: Sequence[EventRow]) -> tuple[Sequence[object], ...]:
-    """Workspaces as texts: the driver takes three times as long over a number in a list."""
-    return (
-        [str(event.workspace_id) for event in events],
-        [event.id for event in events],
-        [event.name for event in events],
-        connection.sealed((event.workspace_id for event in events), [event.data for event in events]),
-        [event.ts for event in events],
-        [event.traceparent for event in events],
-    )
-
-
 def _started_by(event: EventRow, ts: datetime | None, triggers: Iterable[tuple[str, str | None]]) -> list[str]:
     """The functions that `event` starts, each once, whichever of its triggers match. `ts` may be left out where none of
     them asks for it."""
@@ -306,15 +309,11 @@ def _started_by(event: EventRow, ts: datetime | None, triggers: Iterable[tuple[s
     functions: dict[str, None] = {}
     for function_id, match in triggers:
         if match is not None:
-            candidate = candidate or Candidate(_view(event, ts))
+            candidate = candidate or Candidate(event.view(ts))
             if not _parsed(match).accepts(candidate):
                 continue
         functions[function_id] = None
     return list(functions)
-
-
-def _view(event: EventRow, ts: datetime | None = None) -> dict[str, Any]:
-    return {"id": event.id, "name": event.name, "data": json.decode(event.data), "ts": ts}
 
 
 def _weight(events: Sequence[EventRow]) -> int:

@@ -16,7 +16,8 @@ from rotor.engine.cron import next_fire
 from rotor.errors import ConfigError
 from rotor.protocol import json
 from rotor.store.database import Database, Record
-from rotor.store.intake import EventRow, NewRun, insert_events, insert_runs
+from rotor.store.event_rows import EventRow, insert_events
+from rotor.store.intake import NewRun, insert_runs
 
 __all__ = ["CRON_EVENT", "fire_due"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
+from rotor.engine.run import StepKey
 from rotor.store.changes import Changes
 from rotor.store.committer import Committer
 from rotor.store.database import Database
@@ -47,7 +49,10 @@ class Store:
         def give_back(lost: HolderLost) -> None:
             committer.give_back(lost)
 
-        intake = Intake(database, changes, holders, give_back)
+        def trace(waits: Sequence[StepKey], group: int) -> None:
+            committer.trace(waits, group)
+
+        intake = Intake(database, changes, holders, give_back, trace)
         committer = Committer(database, changes, holders, intake)
         logs = RunLogs(database, changes)
         return cls(database, changes, holders, committer, intake, logs, payload_bytes_max, destinations, Followers())

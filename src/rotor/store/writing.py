@@ -14,9 +14,10 @@ from rotor.engine.effects import DropWait, Emit, PutSignal, PutWait, ReleaseSign
 from rotor.engine.run import Run, StepKey
 from rotor.protocol import json
 from rotor.store.database import Connection
+from rotor.store.event_rows import EventRow, as_seen, insert_events
 from rotor.store.fresh import Accepted
 from rotor.store.group_commit import TryAgain
-from rotor.store.intake import EventRow, Intake, NewRun, as_seen, insert_events, insert_runs
+from rotor.store.intake import Intake, NewRun, insert_runs
 from rotor.store.starting import Starting
 
 __all__ = ["Written", "write"]

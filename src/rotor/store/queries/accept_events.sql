@@ -1,6 +1,6 @@
--- Intake and the committer: events ($3 to $8), the runs that they start ($9 to $13) and their values at the paths that waits use
--- ($14 to $18), each with the place of its event, and the look-out for their waiters: the places at which its batches
--- begin ($19), and for how long they are this server's own ($20). An event whose id the workspace has already had changes nothing,
+-- Intake and the committer: events ($3 to $8), their values at the paths that waits use ($9 to $13) and the runs that they start
+-- ($16 to $20), each with the place of its event, and the look-out for their waiters: the places at which its batches
+-- begin ($14), and for how long they are this server's own ($15). An event whose id the workspace has already had changes nothing,
 -- nor does what is of its place; one of the future stays deferred, and so do they.
 -- What is to be started and indexed was found out at these revisions ($2) of these workspaces ($1): where one has changed since,
 -- nothing at all is written. An id that another transaction is just writing fails the statement.
@@ -54,7 +54,7 @@ WITH serving AS MATERIALIZED (
                SELECT held.version FROM held
                JOIN serving ON serving.workspace_id = held.workspace_id AND serving.by_workers
                WHERE held.place = new.holder AND serving.workspace_id = new.workspace_id AND serving.id = new.function_id) END AS version
-    FROM unnest($9::uuid[], $10::text[]::bigint[], $11::text[], $12::text[], $13::int[], $25::int[])
+    FROM unnest($16::uuid[], $17::text[]::bigint[], $18::text[], $19::text[], $20::int[], $25::int[])
          AS new (id, workspace_id, function_id, event_id, place, holder),
          positions
     WHERE positions.at[new.place] > 0
@@ -71,18 +71,18 @@ WITH serving AS MATERIALIZED (
 ), indexed AS (
     INSERT INTO event_values (workspace_id, name, match_hash, effective_at, position, event_id)
     SELECT held.workspace_id, held.name, held.match_hash, clock.now, positions.at[held.place], held.event_id
-    FROM unnest($14::text[]::bigint[], $15::text[], $16::bigint[], $17::text[], $18::int[])
+    FROM unnest($9::text[]::bigint[], $10::text[], $11::bigint[], $12::text[], $13::int[])
          AS held (workspace_id, name, match_hash, event_id, place),
          positions, clock
     WHERE positions.at[held.place] > 0
     ON CONFLICT DO NOTHING
 ), delivered AS (
     INSERT INTO deliveries (due_at, deferred, since, workspace_ids, event_ids)
-    SELECT now + $20::interval, false, now, array_agg(workspace_id ORDER BY place), array_agg(id ORDER BY place)
+    SELECT now + $15::interval, false, now, array_agg(workspace_id ORDER BY place), array_agg(id ORDER BY place)
     FROM placed
     WHERE position > 0
-    GROUP BY width_bucket(place, $19::bigint[]), now
-    ORDER BY width_bucket(place, $19::bigint[])
+    GROUP BY width_bucket(place, $14::bigint[]), now
+    ORDER BY width_bucket(place, $14::bigint[])
     RETURNING id
 ), deferred AS (
     INSERT INTO deliveries (due_at, deferred, workspace_ids, event_ids)
