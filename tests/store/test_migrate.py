@@ -101,7 +101,7 @@ async def test_the_schema_is_the_one_that_was_reviewed(database: Database) -> No
 
 
 async def describe(database: Database) -> str:
-    """Every table, index, constraint, sequence and function of the schema as text, in one order."""
+    """Every table, index, constraint, domain, sequence and function of the schema as text, in one order."""
     rows = await select(
         database,
         """
@@ -120,6 +120,11 @@ async def describe(database: Database) -> str:
         SELECT 'constraint ' || relname || ' ' || conname, pg_get_constraintdef(pg_constraint.oid)
         FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
         WHERE connamespace = $1::text::regnamespace AND contype IN ('p', 'u', 'c', 'f')
+        UNION ALL
+        SELECT 'domain ' || typname || ' ' || conname,
+               format_type(typbasetype, NULL) || ' ' || pg_get_constraintdef(pg_constraint.oid)
+        FROM pg_constraint JOIN pg_type ON pg_type.oid = contypid
+        WHERE connamespace = $1::text::regnamespace
         UNION ALL
         SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = $1
         UNION ALL

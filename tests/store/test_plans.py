@@ -51,6 +51,28 @@ async def test_no_statement_reads_a_large_table_from_end_to_end(fresh_database: 
     assert {name: reads for name, reads in found.items() if reads and name not in READS_ALL} == {}
 
 
+async def test_the_driver_knows_the_types_of_all_parameters_and_results(fresh_database: Database) -> None:
+    """Of others it would ask Postgres first, on each connection. A value of a domain comes as what the domain is of."""
+    async with fresh_database.connection() as connection:
+        for entry in QUERIES.iterdir():
+            text = entry.read_text(encoding="utf-8")
+            await connection.raw.execute(f"PREPARE {entry.name.removesuffix('.sql')} AS {text}")
+        try:
+            others = await connection.raw.fetch(
+                """
+                SELECT name, typname FROM pg_prepared_statements,
+                    LATERAL (SELECT unnest(parameter_types)::oid AS type, true AS given
+                             UNION ALL SELECT unnest(result_types)::oid, false) AS used
+                JOIN pg_type ON pg_type.oid = type
+                WHERE typnamespace <> 'pg_catalog'::regnamespace AND (given OR typtype <> 'd')
+                """
+            )
+        finally:
+            await connection.raw.execute("DEALLOCATE ALL")
+
+    assert others == []
+
+
 def scanned(node: dict[str, Any]) -> Iterator[str]:
     """The common table expressions that are read row by row."""
     if node["Node Type"] == "CTE Scan":

@@ -18,9 +18,19 @@ AS $$ SELECT CASE WHEN substring(payload FROM 1 FOR 1) = '\x00' THEN payload ELS
 CREATE FUNCTION payload_size(payload bytea) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT octet_length(payload) - CASE WHEN substring(payload FROM 1 FOR 1) = '\x00' THEN 50 ELSE 0 END $$;
 
+-- What a column may hold. As domains: the checks of a table are read and prepared anew by each statement that writes to it, those of
+-- a domain once in a session. As parameters, and in lists, they are text: of a type that the driver does not know it would ask first.
+CREATE DOMAIN short_text AS text CHECK (VALUE <> '' AND length(VALUE) <= 256);
+CREATE DOMAIN run_status AS text CONSTRAINT runs_status
+    CHECK (VALUE IN ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled'));
+CREATE DOMAIN step_status AS text CONSTRAINT steps_status
+    CHECK (VALUE IN ('running', 'retrying', 'waiting', 'completed', 'failed', 'cancelled', 'timed_out'));
+CREATE DOMAIN step_op AS text CONSTRAINT steps_op
+    CHECK (VALUE IN ('run', 'sleep', 'wait_for_event', 'invoke', 'send_event', 'wait_for_signal'));
+
 CREATE TABLE workspaces (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name        text NOT NULL UNIQUE CHECK (name <> '' AND length(name) <= 256),
+    name        short_text NOT NULL UNIQUE,
     created_at  timestamptz NOT NULL DEFAULT rotor_now(),
     revision    bigint NOT NULL DEFAULT 0     -- raised with each change of what events meet: triggers, and the names and paths of waits
 );
@@ -66,7 +76,7 @@ CREATE INDEX audit_log_age ON audit_log USING brin (at);
 
 CREATE TABLE functions (
     workspace_id  bigint NOT NULL REFERENCES workspaces,
-    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
+    id            short_text NOT NULL,
     serve_url     text,                       -- NULL: workers that connect serve it
     app           text NOT NULL DEFAULT '',
     version       text NOT NULL DEFAULT '',
@@ -101,8 +111,8 @@ CREATE SEQUENCE commit_group AS bigint CACHE 1;
 
 CREATE TABLE events (
     workspace_id  bigint NOT NULL,
-    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
-    name          text NOT NULL CHECK (name <> '' AND length(name) <= 256),
+    id            short_text NOT NULL,
+    name          short_text NOT NULL,
     data          bytea NOT NULL,
     ts            timestamptz NOT NULL,       -- when it happened, by its sender or else by this clock
     accepted_at   timestamptz NOT NULL,
@@ -158,13 +168,13 @@ CREATE TABLE runs (
     workspace_id         bigint NOT NULL,
     function_id          text NOT NULL,
     event_id             text NOT NULL,
-    status               text NOT NULL,
-    attempt              int NOT NULL DEFAULT 0 CHECK (attempt >= 0),    -- tries of the body that failed
+    status               run_status NOT NULL,
+    attempt              int NOT NULL DEFAULT 0,   -- tries of the body that failed
     due_at               timestamptz,          -- when a queued run may be claimed
     lease_id             uuid,                 -- who holds a running run
-    settled              int NOT NULL DEFAULT 0 CHECK (settled >= 0),    -- waits that came to an end
-    losses               int NOT NULL DEFAULT 0 CHECK (losses >= 0),     -- holders lost since the last progress
-    depth                int NOT NULL DEFAULT 0 CHECK (depth BETWEEN 0 AND 32),
+    settled              int NOT NULL DEFAULT 0,   -- waits that came to an end
+    losses               int NOT NULL DEFAULT 0,   -- holders lost since the last progress
+    depth                int NOT NULL DEFAULT 0,
     parent_run_id        uuid,
     parent_step_id       text,
     parent_step_index    int,
@@ -180,7 +190,7 @@ CREATE TABLE runs (
     created_at           timestamptz NOT NULL,
     started_at           timestamptz,
     ended_at             timestamptz,
-    CONSTRAINT runs_status CHECK (status IN ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT runs_counts CHECK (attempt >= 0 AND settled >= 0 AND losses >= 0 AND depth BETWEEN 0 AND 32),
     CONSTRAINT runs_queued_is_due CHECK ((status = 'queued') = (due_at IS NOT NULL)),
     CONSTRAINT runs_running_is_held CHECK ((status = 'running') = (lease_id IS NOT NULL)),
     CONSTRAINT runs_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
@@ -205,10 +215,10 @@ ALTER TABLE runs ADD PRIMARY KEY (id);
 CREATE TABLE steps (
     run_id        uuid NOT NULL,
     id            text NOT NULL,
-    index         int NOT NULL CHECK (index >= 0),
-    op            text NOT NULL,
-    status        text NOT NULL,
-    attempts      int NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    index         int NOT NULL,
+    op            step_op NOT NULL,
+    status        step_status NOT NULL,
+    attempts      int NOT NULL DEFAULT 0,
     output        bytea,
     error         bytea,
     child_run_id  uuid,
@@ -220,8 +230,7 @@ CREATE TABLE steps (
     settled_group bigint NOT NULL,            -- the commit that last changed it
     position      int NOT NULL,               -- its place within that commit
     PRIMARY KEY (run_id, id, index),
-    CONSTRAINT steps_op CHECK (op IN ('run', 'sleep', 'wait_for_event', 'invoke', 'send_event', 'wait_for_signal')),
-    CONSTRAINT steps_status CHECK (status IN ('running', 'retrying', 'waiting', 'completed', 'failed', 'cancelled', 'timed_out')),
+    CONSTRAINT steps_counts CHECK (index >= 0 AND attempts >= 0),
     CONSTRAINT steps_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled', 'timed_out')) = (ended_at IS NOT NULL))
 ) WITH (fillfactor = 85);
 -- One event is taken by one wait of a run. It leads with the event, for people who ask which runs took it.
@@ -269,7 +278,7 @@ CREATE INDEX run_logs_age ON run_logs USING brin (at);
 -- One signal id: its waiter and its data, in whichever order they came. Both write this row, so neither can miss the other.
 CREATE TABLE signals (
     workspace_id  bigint NOT NULL,
-    id            text NOT NULL CHECK (id <> '' AND length(id) <= 256),
+    id            short_text NOT NULL,
     run_id        uuid,
     step_id       text,
     step_index    int,

@@ -5,7 +5,7 @@ SELECT apps.serve_url, apps.app, apps.version, apps.function_ids, apps.registere
        (SELECT count(*) FROM leases
         WHERE leases.workspace_id = $1 AND kind = 'invocation' AND holder = apps.serve_url AND expires_at > rotor_now()) AS runs
 FROM (
-    SELECT serve_url, app, version, array_agg(id ORDER BY id) AS function_ids, max(updated_at) AS registered_at
+    SELECT serve_url, app, version, array_agg(id::text ORDER BY id) AS function_ids, max(updated_at) AS registered_at
     FROM functions
     WHERE workspace_id = $1 AND serve_url IS NOT NULL
     GROUP BY serve_url, app, version
