@@ -244,8 +244,8 @@ def test_every_table_and_constraint_is_named() -> None:
     schema = "\n".join(path.read_text(encoding="utf-8") for path in sorted((STORE / "migrations").glob("*.sql")))
     tables = set(re.findall(r"^CREATE TABLE (\w+)", schema, re.MULTILINE)) | {"migrations"}
     assert set(first_cells(text)) == tables
-    constraints = re.findall(r"^ +CONSTRAINT (\w+)", schema, re.MULTILINE)
-    assert [name for name in constraints if f"`{name}`" not in text] == []
+    named = re.findall(r"^(?: +CONSTRAINT|CREATE DOMAIN) (\w+)", schema, re.MULTILINE)
+    assert [name for name in named if f"`{name}`" not in text] == []
 
 
 def test_every_finding_of_the_doctor_is_explained() -> None:
