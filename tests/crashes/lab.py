@@ -129,7 +129,8 @@ class Lab:
     @asynccontextmanager
     async def injecting(self, whom: str, how: str, detail: str = "") -> AsyncIterator[None]:
         """A fault, which counts once it was seen to strike. What is on record before it must never change."""
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        # A connection that is cut off in the middle may tell of that as a fault of its own.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             self.recorded |= await self.bench.recorded()
             self.found += await self.bench.findings()
         self.story.append(f"{time.monotonic() - self._began:6.1f} s  {whom}: {how} {detail}".rstrip())
