@@ -481,6 +481,53 @@ async def test_what_does_not_stand_is_left_to_the_long_way(
     assert await select(store.database, "SELECT * FROM runs LEFT JOIN steps ON run_id = runs.id") == before
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [messages.done("{run}", "a")],
+        [messages.done("{run}", "a"), messages.done("{run}", "b")],
+        [messages.completed("{run}")],
+    ],
+    ids=["a result", "results", "an end"],
+)
+@pytest.mark.parametrize(
+    ("statement", "stands"),
+    [
+        ("UPDATE leases SET expires_at = expires_at + interval '1 minute'", True),
+        ("UPDATE leases SET connection = connection + 1", False),
+        ("UPDATE leases SET taken_at = rotor_now()", False),
+        ("DELETE FROM leases", False),
+    ],
+    ids=["a heartbeat", "an earlier connection", "a taken lease", "no lease"],
+)
+async def test_what_becomes_of_the_lease_while_a_statement_waits_for_it_is_seen(
+    store: Store, statement: str, stands: bool, said: list[StepDone | RunCompleted]
+) -> None:
+    holder, run_id = await hold(store)
+    arrivals = short(holder, *(replace(one, run_id=run_id) for one in said))
+    async with locked(store.database, statement) as other:
+        writing = asyncio.create_task(write_progress(store.database, arrivals))
+        await until_blocked(other)
+    progress = await writing
+
+    assert (progress.done, progress.left) == ((arrivals, []) if stands else ([], arrivals))
+    steps = await value(store.database, "SELECT count(*) FROM steps")
+    assert steps == (sum(isinstance(one, StepDone) for one in said) if stands else 0)
+    ends = stands and isinstance(said[0], RunCompleted)
+    assert await status_of(store.database, run_id) == ("completed" if ends else "running")
+
+
+async def test_an_end_that_waits_for_a_cancellation_is_left_to_the_long_way(store: Store) -> None:
+    holder, run_id = await hold(store)
+    arrivals = short(holder, messages.completed(run_id))
+    async with locked(store.database, "UPDATE runs SET cancel_requested_at = rotor_now()") as other:
+        writing = asyncio.create_task(write_progress(store.database, arrivals))
+        await until_blocked(other)
+
+    assert (await writing).left == arrivals
+    assert await status_of(store.database, run_id) == "running"
+
+
 @pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a batch"])
 async def test_results_that_stand_are_written_the_short_way(store: Store, count: int) -> None:
     holder, run_id = await hold(store)

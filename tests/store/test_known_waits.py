@@ -634,6 +634,45 @@ async def test_an_event_waits_for_no_run_that_somebody_else_has(
     assert len(resumed(holder)) == 1
 
 
+AS_IT_NUMBERS_THE_COMMIT = "ALTER SEQUENCE commit_group CACHE 1"
+
+
+async def is_paused(store: Store, other: Store, run_id: str) -> None:
+    await functions.pause(other.database, 1, "f")
+
+
+async def has_come_back(store: Store, other: Store, run_id: str) -> None:
+    await came_back(store, run_id)
+
+
+async def has_run_out(store: Store, other: Store, run_id: str) -> None:
+    await change(store.database, "UPDATE leases SET taken_at = rotor_now()")
+
+
+async def has_no_wait(store: Store, other: Store, run_id: str) -> None:
+    await change(store.database, "DELETE FROM waits")
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [is_paused, has_come_back, has_run_out, has_no_wait, is_being_cancelled, parked_anew, owes_its_look],
+)
+async def test_what_changes_after_the_statement_has_begun_is_seen_as_it_locks(
+    store: Store, second_store: Store, meanwhile: Callable[..., Awaitable[None]]
+) -> None:
+    holder, run_id = await remembered(store)
+    async with locked(store.database, AS_IT_NUMBERS_THE_COMMIT) as other:
+        coming = asyncio.create_task(comes(store, run_id))
+        await until_blocked(other)
+        await meanwhile(store, second_store, run_id)
+        run = await run_row(store.database, run_id)
+    await coming
+
+    assert (await taken(store, run_id), resumed(holder)) == (None, [])
+    assert await run_row(store.database, run_id) == run
+    await change(store.database, "DELETE FROM runs; DELETE FROM steps; DELETE FROM waits")
+
+
 async def test_a_pause_is_answered_once_what_is_just_waking_goes_on(store: Store, second_store: Store) -> None:
     holder, run_id = await remembered(store)
     async with locked(store.database, AS_IT_WRITES_THE_STEP, UUID(run_id)) as other:

@@ -52,7 +52,7 @@ class Gathering:
     def flush(self) -> None:
         pieces, self._pieces, self._bytes = self._pieces, [], 0
         if pieces and not self.is_closing():
-            self._transport.writelines(pieces)
+            self._transport.write(b"".join(pieces))  # writelines of Python 3.12.0 never pauses its writer
 
     def close(self) -> None:
         self.flush()
