@@ -37,10 +37,10 @@ class Program:
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    async def says(self, text: str) -> Program:
-        """Return once `text` stands in its output."""
+    async def says(self, text: str, *, times: int = 1) -> Program:
+        """Return once `text` stands in its output so many times."""
         deadline = time.monotonic() + START_SECONDS
-        while text not in self.said:
+        while self.said.count(text) < times:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise WrongError(f"{self.name} did not start; it said:\n{self.said[-2_000:]}")
             await asyncio.sleep(0.02)

@@ -34,11 +34,15 @@ CHANGED = {
 
 
 async def ask(stage: Stage) -> list[Figure]:
-    """From the commit of the event to the commit that wakes the run; and to the end of the run, from the call."""
+    """From the commit of the event to the commit that wakes the run; and to the end of the run, from the call.
+
+    A wait that the server remembers is woken by the event's own commit, and nothing would be found among the others.
+    """
     await stage.open()
     waiters, events = stage.size(WAITERS), stage.size(EVENTS)
     since = await wait(stage, 0, events)
     await fill(stage, since, waiters)
+    await forget(stage)
     sent = {}
     for n in range(events):
         await asyncio.sleep(PAUSE_SECONDS)
@@ -62,6 +66,14 @@ async def ask(stage: Stage) -> list[Figure]:
         milliseconds("an event finds its waiter among 1,000,000, p99", found, 0.99, reach=10, aim=2),
         milliseconds("the same, from the call to the run's end, p50", whole, 0.5),
     ]
+
+
+async def forget(stage: Stage) -> None:
+    """A server that starts anew remembers none of the waits."""
+    server, worker = stage.programs
+    await server.stop()
+    await stage.server()
+    await worker.says("connected to", times=2)
 
 
 async def fill(stage: Stage, since: float, count: int) -> None:
