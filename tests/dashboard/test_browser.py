@@ -8,15 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Locator, Page, expect
 
 from rotor import Context, Function, Rotor, create_function
+from rotor.protocol.messages import LogLine
 from rotor.sdk.worker import connect
 from rotor.server.server import Server
-from rotor.store import functions
+from rotor.store import functions, run_logs
+from tests.store.tables import change
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 SCHEMES = ("light", "dark")
@@ -239,10 +242,20 @@ async def test_the_graph_is_zoomed_and_walked_through_by_keys(stage: Stage) -> N
     assert stage.problems == []
 
 
-async def test_nothing_hostile_is_ever_markup(stage: Stage) -> None:
+async def until_logged(server: Server, run_id: str) -> None:
+    """Return once the log of the run has a line: it is written by itself, and may be so after the run's end."""
+    logged = server.store.changes.listen(UUID(run_id))
+    async with asyncio.timeout(60):
+        while not await run_logs.latest(server.store.database, 1, UUID(run_id), lines_max=1):
+            await logged.wait()
+            logged.clear()
+
+
+async def test_nothing_hostile_is_ever_markup(stage: Stage, dev_server: Server) -> None:
     page = stage.page
     run_id = await stage.start("hostile.requested")
     await stage.rotor.runs.wait(run_id)
+    await until_logged(dev_server, run_id)
     for query in ("", f"?{urlencode({'step': HOSTILE, 'index': 0})}", "?step=breaks&index=0"):
         await stage.show(run_id, query)
         await expect(page.get_by_role("status")).to_have_text("failed")
@@ -254,6 +267,17 @@ async def test_nothing_hostile_is_ever_markup(stage: Stage) -> None:
     assert stage.problems == []
     await page.goto(f"{stage.url}/dashboard/runs/{run_id}/payload?{urlencode({'step': HOSTILE, 'index': 0})}")
     assert await page.evaluate("document.contentType") == "text/plain"
+
+
+async def test_a_line_that_comes_after_the_end_of_its_run_is_shown(stage: Stage, dev_server: Server) -> None:
+    run_id = await stage.start("hostile.requested")
+    await stage.rotor.runs.wait(run_id)
+    # However long the page takes to load, it is a moment after the end.
+    await change(dev_server.store.database, "UPDATE runs SET ended_at = ended_at + interval '1 hour'")
+    await stage.show(run_id)
+    await expect(stage.page.get_by_role("status")).to_have_text("failed")
+    dev_server.store.logs.put(1, LogLine(run_id=run_id, number=2, level="info", message="late"))
+    await expect(stage.page.locator("#log")).to_contain_text("late")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

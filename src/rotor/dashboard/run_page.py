@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -31,6 +32,8 @@ PREVIEW_BYTES = 256
 PAYLOAD_BYTES_SHOWN = 128 * 1024
 MEMBERS_SHOWN = 1_000
 LINES_SHOWN = 500
+LAST_LINES_WITHIN = timedelta(seconds=5)
+"""What a run logged at its end is written by itself, and may come after that."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Seen:
 async def show(visit: Visit) -> Response:
     focus = focus_of(visit.request)
     seen = await _look(visit, focus)
-    return visit.page("run.html", run=seen.told.run, **_parts(visit, seen, focus))
+    return visit.page("run.html", run=seen.told.run, is_final=_is_final(seen.told.run), **_parts(visit, seen, focus))
 
 
 async def live(visit: Visit, streams: Live) -> Response:
@@ -80,10 +83,15 @@ async def live(visit: Visit, streams: Live) -> Response:
     async def look() -> View:
         seen = await _look(visit, focus)
         runs = [one.run for one in seen.told.all()]
-        ended = all(run.ended_at is not None for run in runs)
+        ended = all(_is_final(run) for run in runs)
         return View(seen.news, partial(_parts, visit, seen, focus), ended, frozenset(run.id for run in runs))
 
     return await streams.follow(visit.workspace_id, look)
+
+
+def _is_final(run: RunOutline) -> bool:
+    """Whether nothing of it changes any more."""
+    return run.ended_at is not None and run.now - run.ended_at > LAST_LINES_WITHIN
 
 
 async def payload(visit: Visit) -> Response:
