@@ -446,7 +446,7 @@ def short(holder: Holder, *said: StepDone | RunCompleted) -> list[FromHolder]:
     return arrivals
 
 
-@pytest.mark.parametrize(
+of_each_kind = pytest.mark.parametrize(
     "said",
     [
         [messages.done("{run}", "a")],
@@ -455,6 +455,9 @@ def short(holder: Holder, *said: StepDone | RunCompleted) -> list[FromHolder]:
     ],
     ids=["a result", "results", "an end"],
 )
+
+
+@of_each_kind
 @pytest.mark.parametrize(
     "statement",
     [
@@ -481,15 +484,7 @@ async def test_what_does_not_stand_is_left_to_the_long_way(
     assert await select(store.database, "SELECT * FROM runs LEFT JOIN steps ON run_id = runs.id") == before
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        [messages.done("{run}", "a")],
-        [messages.done("{run}", "a"), messages.done("{run}", "b")],
-        [messages.completed("{run}")],
-    ],
-    ids=["a result", "results", "an end"],
-)
+@of_each_kind
 @pytest.mark.parametrize(
     ("statement", "stands"),
     [
