@@ -55,7 +55,7 @@ async def test_an_end_that_this_server_commits_is_told_at_once(
 
 def give_to_worker(store: Store, run_id: UUID, *, workspace_id: int) -> None:
     lease_id = uuid4()
-    store.holders.add(lease_id, lambda _: None, serves=[(workspace_id, "welcome")])
+    store.holders.add(lease_id, lambda _, __: None, serves=[(workspace_id, "welcome")])
     store.holders.take(lease_id, run_id, settled=0, quiet=True)
 
 

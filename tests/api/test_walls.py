@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -250,6 +251,32 @@ async def test_a_worker_whose_key_is_revoked_is_cut_off(
             assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
             assert socket.close_code == 4401
         await given_back.wait()
+
+
+async def test_a_worker_that_is_gone_when_its_key_is_revoked_is_no_error(
+    session: aiohttp.ClientSession,
+    store: Store,
+    client: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = asyncio.Event()
+
+    async def hold(websocket: WebSocket, workspace_id: int) -> None:
+        await websocket.accept()
+        await websocket._receive()  # past Starlette, as frames are taken
+        gone.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("rotor.api.connect.KEY_CHECKED_EVERY_SECONDS", 0.01)
+    worker = await client(scopes=["operate"])
+    async with serving(create_app(store, settings=ApiSettings(), connect=hold), store) as url:
+        monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+        async with session.ws_connect(f"{url}/v1/connect", headers=worker.headers):
+            pass
+        await gone.wait()
+        await end_keys(store.database, monkeypatch)
+    assert caplog.records == []
 
 
 async def test_a_stream_ends_with_its_key(

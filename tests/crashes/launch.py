@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "rotor.store.intake:HELD_FOR": timedelta(seconds=2),
     "rotor.services.matcher:RETAKEN_AFTER": timedelta(seconds=2),
     "rotor.sdk.worker:RECONNECT_SECONDS_MAX": 0.5,
-    "rotor.sdk.connection:PING_SECONDS": 2.0,
+    "rotor.sdk.websocket:PING_SECONDS": 2.0,
     "rotor.sdk.connection:GREETING_SECONDS": 2.0,
     "rotor.sdk.serve.checkpoints:TIMEOUT_SECONDS": 2.0,
     "rotor.sdk.serve.checkpoints:AWAY_SECONDS": 4.0,

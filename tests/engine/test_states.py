@@ -37,7 +37,7 @@ from tests.engine.cases import CHILD, LEASE, OTHER_LEASE, PARENT, RUN, held, say
 def checked(constraint: str) -> set[str]:
     """The words that a CHECK of the schema allows."""
     schema = files("rotor.store").joinpath("migrations", "0001_initial.sql").read_text(encoding="utf-8")
-    found = re.search(rf"CONSTRAINT {constraint}\s+CHECK \(\(?\w+ IN \(([^)]*)\)", schema)
+    found = re.search(rf"CONSTRAINT {constraint}\s+CHECK \(\(*VALUE[).\w]* IN \(([^)]*)\)", schema)
     assert found is not None
     return set(re.findall(r"'(\w+)'", found[1]))
 

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -260,6 +261,17 @@ async def test_a_step_called_from_another_thread_is_refused_by_name() -> None:
     assert "step.run('far') was called outside its workflow" in server.output
 
 
+async def test_a_step_called_on_an_event_loop_of_another_thread_is_refused_by_name() -> None:
+    async def body(ctx: Context[Any]) -> str:
+        with ThreadPoolExecutor() as threads:
+            here = contextvars.copy_context()
+            return str(threads.submit(here.run, asyncio.run, ctx.step.run("far", echo, 1)).exception())
+
+    server = FakeServer(workflow(body))
+    assert await server.run() == "completed"
+    assert "step.run('far') was called outside its workflow" in server.output
+
+
 async def test_a_step_that_failed_is_caught_and_another_taken_in_its_place() -> None:
     async def fails() -> None:
         raise ValueError("no")
@@ -282,6 +294,7 @@ ODD = [
     test_an_async_generator_that_nobody_finishes_leaves_nothing_open,
     test_a_condition_and_a_barrier_between_branches,
     test_a_step_called_from_another_thread_is_refused_by_name,
+    test_a_step_called_on_an_event_loop_of_another_thread_is_refused_by_name,
 ]
 
 

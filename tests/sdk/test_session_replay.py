@@ -304,7 +304,7 @@ async def test_results_keep_their_order_though_a_replay_takes_long_to_ask_for_th
     ready.clear()
     monkeypatch.setattr(watch, "STRAY_SECONDS", 0.0)
     session = server.start()
-    await server.until(lambda: not session._calls.order)
+    await server.until(lambda: not session._calls.order.groups)
     ready.set()
     assert await server.rest() == "completed"
     assert server.output == ["a", "b"]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -36,6 +37,7 @@ from rotor.protocol.messages import (
     worker_frame,
 )
 from rotor.sdk import session as session_module
+from rotor.sdk import websocket
 from rotor.sdk import worker as worker_module
 from rotor.sdk.connection import BEATS_A_LEASE
 from rotor.sdk.functions import Function
@@ -111,6 +113,7 @@ class WorkerServer:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerServer]:
     monkeypatch.setattr(worker_module, "RECONNECT_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.05)  # a double does not answer a goodbye
     double = WorkerServer()
     async with serving(double) as double.url:
         yield double
@@ -197,6 +200,21 @@ async def test_of_runs_that_go_to_sleep_together_each_is_parked_in_the_frame_tha
         assert [run for kind, run in frame if kind is StepParked] == [run for kind, run in frame if kind is RunParked]
 
 
+async def test_what_a_large_frame_has_brought_is_told_before_the_next_is_taken(server: WorkerServer) -> None:
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> None:
+        await ctx.step.sleep("nap", "1h")
+
+    first, second = ([f"{which}{number}" for number in range(100)] for which in "ab")
+    async with working(server, napper):
+        peer = await server.peer()
+        for run_ids in (first, second):
+            await peer.send(*(start("napper", None, run_id=run_id) for run_id in run_ids))
+        while sum(map(len, peer.frames)) < 400:
+            await peer.receive(RunParked)
+    assert {message.run_id for message in peer.frames[0]} == set(first)  # type: ignore[union-attr]
+
+
 async def test_heartbeats_keep_the_pace_of_the_server(server: WorkerServer) -> None:
     server.welcome = msgspec.structs.replace(server.welcome, heartbeat_seconds=0.01)
     async with working(server, doubler):
@@ -219,6 +237,17 @@ async def test_after_a_lost_connection_what_was_not_acknowledged_is_sent_again(s
         await back.commit(first)
         again = await back.receive(StepDone)
         assert numbers([first, again]) == [1, 2]
+
+
+@pytest.mark.parametrize("frame", [b"nonsense", b'[{"type":"drop_run","run_id":"\xff","reason":""}]'])
+async def test_a_server_that_cannot_be_understood_is_left_and_found_again(server: WorkerServer, frame: bytes) -> None:
+    async with working(server, doubler):
+        peer = await server.peer()
+        assert peer.socket._writer is not None
+        await peer.socket._writer.send_frame(frame, aiohttp.WSMsgType.TEXT)
+        again = await server.peer()
+        await again.send(start("doubler", {"number": 3}))
+        assert (await again.receive(StepDone)).id == "double"
 
 
 async def test_what_comes_in_one_frame_with_the_greeting_counts(server: WorkerServer) -> None:
@@ -294,6 +323,36 @@ async def test_the_oldest_parked_run_makes_room_and_is_then_asked_for_cold(serve
         assert left == ["r1"]
         await peer.send(start("napper", None, [memo("nap")], run_id="r1", settled=1))
         assert (await peer.receive(RunCompleted)).run_id == "r1"
+
+
+async def test_of_runs_that_make_room_together_each_has_its_time_to_clean_up(server: WorkerServer) -> None:
+    left: list[str] = []
+    second_left, first_may_leave, first_left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @create_function(id="napper", trigger={"event": "x"})
+    async def napper(ctx: Context[Any]) -> None:
+        try:
+            await ctx.step.sleep("nap", "1h")
+        finally:
+            if ctx.run_id == "r1":
+                await first_may_leave.wait()
+                first_left.set()
+            left.append(ctx.run_id)
+            second_left.set()
+
+    async with working(server, napper, parked_max=1):
+        peer = await server.peer()
+        await peer.send(*(start("napper", None, run_id=run_id) for run_id in ("r1", "r2", "r3")))
+        parked: list[RunParked] = []
+        while len(parked) < 3:
+            await peer.receive(RunParked)
+            parked = [message for frame in peer.frames for message in frame if isinstance(message, RunParked)]
+        await peer.send(Committed(runs={message.run_id: [message.n - 1, message.n] for message in parked}, group=1))
+        await second_left.wait()
+        await park(peer, "r4")
+        first_may_leave.set()
+        await first_left.wait()
+        assert left[0] == "r2"
 
 
 async def test_the_error_with_which_a_body_is_unwound_is_not_described(

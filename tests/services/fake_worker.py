@@ -19,6 +19,7 @@ from rotor.protocol.messages import (
     WorkerMessage,
     server_frame,
 )
+from rotor.services.sockets import FRAMES, Listener
 from rotor.services.workers import WorkerConnection, Workers
 
 __all__ = ["FakeWorker", "hello"]
@@ -43,9 +44,12 @@ class FakeWorker:
         self.workspace_id = workspace_id
         self.closed: tuple[int, str] | None = None
         """The code and the reason by which the server closed the connection."""
-        self.reads = asyncio.Event()
-        """While it is clear, what the server sends is not read."""
-        self.reads.set()
+        self.aborted = False
+        """The server has ended the connection without a word."""
+        self._reads = True
+        self._listener: Listener | None = None
+        self.paused = False
+        """The server reads nothing of what is said."""
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._heard: list[ServerMessage] = []
         self._news = asyncio.Event()
@@ -54,7 +58,8 @@ class FakeWorker:
     async def connect(self, greeting: Hello | None = None) -> FakeWorker:
         """Open the connection and send the greeting, if there is one."""
         self._incoming.put_nowait({"type": "websocket.connect"})
-        websocket = WebSocket({"type": "websocket"}, self._incoming.get, self._receive)
+        scope = {"type": "websocket", "extensions": {FRAMES: self}}
+        websocket = WebSocket(scope, self._incoming.get, self._receive)
         self._task = asyncio.create_task(self.workers.serve(websocket, self.workspace_id))
         if greeting is not None:
             self.say(greeting)
@@ -68,10 +73,11 @@ class FakeWorker:
         return next(each for key, each in self.workers.connections.items() if str(key) == lease_id)
 
     def say(self, *messages: WorkerMessage) -> None:
-        self.say_text(msgspec.json.encode(messages).decode())
+        self.say_bytes(msgspec.json.encode(messages))
 
-    def say_text(self, text: str) -> None:
-        self._incoming.put_nowait({"type": "websocket.receive", "text": text})
+    def say_bytes(self, frame: bytes) -> None:
+        self._incoming.put_nowait({"type": "websocket.receive", "bytes": frame})
+        self._pass_on()
 
     async def hears(self, kind: str, count: int = 1) -> Any:
         """The `count`th message of a kind, once it is there."""
@@ -87,6 +93,7 @@ class FakeWorker:
     async def leave(self) -> None:
         """Close the connection, and return when the server is done with it."""
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self._pass_on()
         await self.gone()
 
     async def gone(self) -> None:
@@ -94,10 +101,47 @@ class FakeWorker:
         assert self._task is not None
         await self._task
 
+    async def is_no_longer_served(self) -> None:
+        """Return when the server has given the connection up, as it does once the worker's key is revoked."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    def stop_reading(self) -> None:
+        """From now on what the server sends is not read."""
+        self._reads = False
+
+    # --- the server's end of the socket (`rotor.services.sockets.Frames`)
+
+    def take(self, listener: Listener) -> None:
+        self._listener = listener
+        self._pass_on()
+
+    def is_writable(self) -> bool:
+        return self._reads
+
+    def send_frame(self, frame: bytes) -> None:
+        self._heard += server_frame.decode(frame)
+        self._news.set()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self._pass_on()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def _pass_on(self) -> None:
+        while self._listener is not None and not self.paused and not self._incoming.empty():
+            message = self._incoming.get_nowait()
+            if message["type"] == "websocket.receive":
+                self._listener.received(message["bytes"])
+            else:
+                self._listener.lost()
+
     async def _receive(self, message: Message) -> None:
-        await self.reads.wait()
-        if message["type"] == "websocket.send":
-            self._heard += server_frame.decode(message["text"])
-            self._news.set()
-        elif message["type"] == "websocket.close":
+        if message["type"] == "websocket.close":
             self.closed = message["code"], message["reason"]

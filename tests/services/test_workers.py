@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from rotor import limits
 from rotor.engine.arrivals import Cancelled
-from rotor.protocol.messages import Goodbye, Heartbeat, RunMessage
+from rotor.protocol.messages import DropRun, Goodbye, Heartbeat, RunMessage
 from rotor.services import workers as services_workers
 from rotor.services.dispatcher import Dispatcher
 from rotor.services.invoker import Invoker
@@ -48,7 +49,7 @@ async def take_run(store: Store, worker: FakeWorker, function_id: str = "f") -> 
         function_ids=[function_id],
         count=1,
     )
-    store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
+    store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet, now=False)
     await worker.hears("start_run", len(worker.all_of("start_run")) + 1)
     return run.start.run_id
 
@@ -96,7 +97,7 @@ async def test_a_worker_is_welcomed_and_its_functions_are_registered(store: Stor
 )
 async def test_who_does_not_begin_with_a_hello_is_refused(workers: Workers, frame: str, reason: str) -> None:
     worker = await FakeWorker(workers).connect()
-    worker.say_text(frame)
+    worker.say_bytes(frame.encode())
     await worker.gone()
 
     assert worker.closed is not None
@@ -213,13 +214,38 @@ async def test_a_message_that_cannot_be_kept_is_refused_and_the_others_are_not(s
     await worker.leave()
 
 
+async def test_a_payload_that_is_not_utf_8_is_refused(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    message = messages.done(await give_run(store, worker), "a", "?")
+    frame = msgspec.json.encode([message])
+    assert frame.count(b'"?"') == 1
+    worker.say_bytes(frame.replace(b'"?"', b'"\xff"'))
+
+    assert "UTF-8" in (await worker.hears("refused")).error.message
+    await worker.leave()
+
+
 async def test_a_worker_that_talks_nonsense_is_cut_off(store: Store, workers: Workers) -> None:
     for frame in ('[{"type":"what"}]', '[{"type":"run_completed","run_id":"no-uuid","n":1}]'):
         worker = await FakeWorker(workers).connect(hello("f"))
-        worker.say_text(frame)
+        worker.say_bytes(frame.encode())
         await worker.gone()
         assert worker.closed is not None
         assert workers.connections == {}
+
+
+async def test_a_worker_is_to_come_back_after_a_fault_of_the_server(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    monkeypatch.setattr(store.committer, "put", None)
+    worker.say(messages.completed(run_id, "out"))
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.TRY_AGAIN
+    assert "'NoneType' object is not callable" in caplog.text
 
 
 async def test_a_second_hello_is_nonsense(workers: Workers) -> None:
@@ -231,22 +257,86 @@ async def test_a_second_hello_is_nonsense(workers: Workers) -> None:
     assert "second hello" in worker.closed[1]
 
 
+async def test_what_is_said_in_one_turn_leaves_together_or_at_once_if_it_is_to(workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    said = [DropRun(run_id=str(n), reason="a test") for n in range(3)]
+    worker.connection.deliver(said[:1])
+    worker.connection.deliver(said[1:2])
+    assert worker.all_of("drop_run") == []
+
+    worker.connection.deliver(said[2:], True)
+    assert worker.all_of("drop_run") == said
+    await worker.leave()
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_a_fault_in_telling_a_worker_ends_its_connection_and_is_not_raised_where_it_was_told(
+    workers: Workers, now: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    worker.connection.deliver([DropRun(run_id="\ud800", reason="cannot be encoded")], now)
+    await worker.gone()
+
+    assert worker.closed is not None
+    assert worker.closed[0] == services_workers.TRY_AGAIN
+    assert "UnicodeEncodeError" in caplog.text
+    assert workers.connections == {}
+
+
 async def test_a_worker_that_does_not_read_is_cut_off(
     store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(services_workers, "OUTBOX_MESSAGES", 100)
     worker = await FakeWorker(workers).connect(hello("f"))
-    worker.reads.clear()
+    worker.stop_reading()
     connection = worker.connection
     for _ in range(102):
         connection.deliver([Goodbye()])
         await asyncio.sleep(0)
-    worker.reads.set()
     await worker.gone()
 
-    assert worker.closed is not None
-    assert worker.closed[0] == services_workers.TRY_AGAIN
+    assert worker.aborted
     assert workers.connections == {}
+
+
+async def test_a_worker_that_does_not_read_is_not_waited_for_once_nobody_may_serve_it(workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    worker.stop_reading()
+    await worker.is_no_longer_served()
+
+    assert worker.aborted
+    assert workers.connections == {}
+
+
+async def test_nothing_is_done_of_what_comes_after_a_worker_was_cut_off(store: Store, workers: Workers) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    worker.connection.cut_off("because")
+    worker.say(messages.completed(run_id, "out"))
+    await worker.gone()
+
+    assert worker.closed == (services_workers.TRY_AGAIN, "because")
+    assert store.committer.commits.queued() == 0
+    assert await status_of(store.database, run_id) == "running"
+
+
+async def test_while_too_much_waits_to_be_committed_no_worker_is_read(
+    store: Store, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await FakeWorker(workers).connect(hello("f"))
+    run_id = await give_run(store, worker)
+    monkeypatch.setattr(limits, "COMMIT_QUEUE", 2)
+    steps = [messages.done(run_id, f"{n}") for n in range(20)]
+    for step in steps:
+        worker.say(step)
+
+    assert worker.paused
+    assert store.committer.commits.queued() == 2
+    while sum(len(told.runs[run_id]) for told in worker.all_of("committed")) < len(steps):
+        await worker.hears("committed", len(worker.all_of("committed")) + 1)
+        assert store.committer.commits.queued() <= 2
+    assert not worker.paused
+    await worker.leave()
 
 
 # --- leases

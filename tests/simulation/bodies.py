@@ -317,7 +317,7 @@ class ModelSession:
                 for call in self._lost:
                     self._hand(_given_up(call))
                 continue
-            elif self._order and not self.cancelling:
+            elif self._order.groups and not self.cancelling:
                 for memo in self._order.release(lambda key: key[1] < self._uses.get(key[0], 0)):
                     self._hand(memo)
                 continue

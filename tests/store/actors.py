@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,6 +76,10 @@ class Holder:
     slots: int = 0
     """How many runs it lets the committer give it at once; what it claims itself is not counted."""
 
+    def hear(self, messages: Sequence[HolderMessage | Goodbye], _now: bool) -> None:
+        """As the server tells it."""
+        self.told.extend(messages)
+
     @classmethod
     async def connect(
         cls,
@@ -95,7 +100,7 @@ class Holder:
             await change(store.database, "UPDATE leases SET expires_at = 'infinity' WHERE id = $1", holder.lease_id)
         store.holders.add(
             holder.lease_id,
-            holder.told.extend,
+            holder.hear,
             slots=lambda: holder.slots,
             keeps=100,
             serves=[(workspace_id, function_id) for function_id in function_ids],
@@ -114,7 +119,7 @@ class Holder:
             count=count,
         )
         for run in claimed:
-            self.store.holders.start(self.lease_id, run.run_id, run.start, quiet=run.quiet)
+            self.store.holders.start(self.lease_id, run.run_id, run.start, quiet=run.quiet, now=False)
         return [run.start for run in claimed]
 
     async def take(self, function_id: str = "f") -> Any:

@@ -619,7 +619,7 @@ async def invoked(store: Store) -> ClaimedInvocation:
     await begin(store)
     (claimed,) = await claim_invocations(store.database, count=1)
     store.holders.add(claimed.lease_id, None)
-    store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet)
+    store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet, now=False)
     return claimed
 
 

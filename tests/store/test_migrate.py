@@ -101,18 +101,18 @@ async def test_the_schema_is_the_one_that_was_reviewed(database: Database) -> No
 
 
 async def describe(database: Database) -> str:
-    """Every table, index, constraint, domain, sequence and function of the schema as text, in one order."""
+    """Every table, type, index, constraint, domain, sequence and function of the schema as text, in one order."""
     rows = await select(
         database,
         """
-        SELECT 'table ' || relname || ' ' || attname AS name,
+        SELECT CASE relkind WHEN 'c' THEN 'type ' ELSE 'table ' END || relname || ' ' || attname AS name,
                format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
                || CASE WHEN attidentity <> '' THEN ' IDENTITY' ELSE '' END
                || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '') AS text
         FROM pg_attribute
         JOIN pg_class ON pg_class.oid = attrelid
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+        WHERE relnamespace = $1::text::regnamespace AND relkind IN ('r', 'c') AND attnum > 0 AND NOT attisdropped
         UNION ALL
         SELECT 'table ' || relname, 'WITH (' || array_to_string(reloptions, ', ') || ')'
         FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND reloptions IS NOT NULL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from rotor.engine.arrivals import FromHolder
 from rotor.protocol.messages import DropRun, ResumeRun, RunMessage, StepParked
 from rotor.store.cancellation import cancel
 from rotor.store.committer import NONE
-from rotor.store.database import Connection
+from rotor.store.database import Connection, WorkspaceConnection
 from rotor.store.progress import divide
 from rotor.store.store import Store
 from tests import messages
@@ -42,14 +43,14 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
 
     def noting(run: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(self: Connection, name: str, *arguments: object) -> object:
+        def noted(self: object, name: str, *arguments: object) -> object:
             asked.append(name)
             return run(self, name, *arguments)
 
         return noted
 
-    for how in ("fetch", "fetchrow", "fetchval", "execute"):
-        monkeypatch.setattr(Connection, how, noting(getattr(Connection, how)))
+    for kind, how in product((Connection, WorkspaceConnection), ("fetch", "fetchrow", "fetchval", "execute")):
+        monkeypatch.setattr(kind, how, noting(getattr(kind, how)))
     return asked
 
 

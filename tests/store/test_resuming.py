@@ -177,7 +177,7 @@ async def test_a_keeper_whose_lease_ran_out_is_given_nothing(store: Store) -> No
 
 async def test_a_body_that_made_room_for_those_that_parked_later_is_sent_from_its_memo(store: Store) -> None:
     holder, first = await kept(store)
-    store.holders.add(holder.lease_id, holder.told.extend, slots=lambda: 9, keeps=1)
+    store.holders.add(holder.lease_id, holder.hear, slots=lambda: 9, keeps=1)
     runs = []
     for _ in range(2):
         await begin(store)

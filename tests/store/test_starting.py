@@ -31,6 +31,14 @@ from tests.store.test_interleavings import SAME_EVENT
 TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 
 
+@pytest.fixture(params=["alone", "in a batch"])
+def store(store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An event by itself has a statement of its own, which has to do what the one for a batch does."""
+    if request.param == "in a batch":
+        monkeypatch.setattr(intake._Columns, "alone", None)
+    return store
+
+
 async def statuses(store: Store) -> list[str]:
     return [row["status"] for row in await select(store.database, "SELECT status FROM runs ORDER BY id")]
 

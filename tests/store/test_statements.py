@@ -157,6 +157,17 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             *([LEASE], [1], ones),
         ),
     ),
+    "accept_event": (
+        {"workspaces_pkey", "events_pkey", "functions_pkey", "leases_pkey"},
+        (1, 0, "new", "name1", b"1", None, [1], month, runs, ["f1"] * BATCH, [LEASE], [1], ones),
+    ),
+    "accept_event_and_wake": (
+        {
+            *("workspaces_pkey", "events_pkey", "deliveries_oldest"),
+            *("leases_pkey", "runs_pkey", "functions_pkey", "waits_pkey", "steps_pkey"),
+        },
+        (1, 0, "new", "name1", b"1", None, [1], month, LEASE, 1, UUID(int=1), 1, "s1", 0, b"1", [1]),
+    ),
     "accept_and_wake": (
         {
             *("workspaces_pkey", "events_pkey", "deliveries_oldest"),

@@ -14,6 +14,7 @@ from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import hold, match, send, serve
 from tests.store.tables import select, step_row, value
+from tests.store.test_parking import statements
 
 
 async def started_by(store: Store, event_id: str) -> list[str]:
@@ -21,28 +22,13 @@ async def started_by(store: Store, event_id: str) -> list[str]:
     return [row["function_id"] for row in rows]
 
 
-async def statements_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the statements that connections of this server's pool run from now on."""
-    asked: list[str] = []
-    async with store.database.connection() as connection:
-        kind = type(connection)
-    for method in ("fetch", "fetchrow", "fetchval", "execute"):
-
-        async def noting(self: object, name: str, *arguments: object, run: object = getattr(kind, method)) -> object:
-            asked.append(name)
-            return await run(self, name, *arguments)  # type: ignore[operator]
-
-        monkeypatch.setattr(kind, method, noting)
-    return asked
-
-
 async def test_an_event_of_a_known_name_is_one_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await serve(store, "f", event="go")
     await send(store, "go")
-    asked = await statements_of(store, monkeypatch)
+    asked = statements(monkeypatch)
     event_id = await send(store, "go")
 
-    assert asked == ["accept_events"]
+    assert asked == ["accept_event"]
     assert await started_by(store, event_id) == ["f"]
 
 

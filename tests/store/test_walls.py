@@ -26,6 +26,7 @@ SAYS_NOTHING = {"2", "1", "0", "False"}
 
 FILL = f"""
 INSERT INTO workspaces (name) VALUES ('two');
+UPDATE workspaces SET revision = 7 WHERE id = 1;
 INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes) VALUES ('{RUN}', 1, '', 'p', 'h', '{{read}}');
 INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes, expires_at)
 VALUES ('{QUEUED}', 1, '', 'login', 'l', '{{read}}', '2020-01-01');
@@ -62,6 +63,8 @@ VALUES ('{FAILED}', 'w', 0, 'wait_for_event', 'completed', rotor_now(), rotor_no
 """
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "accept_event": (7, "new", "e", b"1", None, [1], MONTH, [NEW], ["f"], [LEASE], [1], [1]),
+    "accept_event_and_wake": (7, "new", "e", b"1", None, [1], MONTH, LEASE, 1, RUN, 1, "s", 0, b"", [1]),
     "add_api_key": (NEW, "", "p", b"new", ["read"], None),
     "add_audit_entries": ("ada", None, None, "key.created", ["key"], [NEW]),
     "add_event_use": ("e", "data.id"),
@@ -209,3 +212,24 @@ async def test_through_another_workspace_no_statement_sees_or_changes_anything(f
         assert told or changed, name
         told, changed = await tried(filled, 2, name)
         assert (told - SAYS_NOTHING, changed) == (set(), False), name
+
+
+@pytest.mark.parametrize("name", ["accept_event", "accept_event_and_wake"])
+async def test_an_event_goes_to_no_worker_and_no_run_of_another_workspace(filled: Database, name: str) -> None:
+    prepare = f"""
+        UPDATE workspaces SET revision = 7 WHERE id = 2;
+        INSERT INTO functions (workspace_id, id) VALUES (2, 'f');
+        UPDATE runs SET kept_by = '{LEASE}', kept_group = 1 WHERE id = '{RUN}';
+        UPDATE waits SET unlooked = false, since = rotor_now();
+    """
+    met = []
+    for workspace_id in (2, 1):
+        async with filled.of(workspace_id).connection() as connection:
+            transaction = connection.raw.transaction()
+            await transaction.start()
+            await connection.raw.execute(prepare)
+            before = await everything(connection)
+            (row,) = await connection.fetch(name, *ARGUMENTS[name])
+            met.append((bool(row.get("started") or row.get("woken")), await everything(connection) != before))
+            await transaction.rollback()
+    assert met == [(False, False), (True, True)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from rotor.api.answers import deny
 from rotor.api.authentication import authenticate, require, still_may
@@ -53,6 +54,7 @@ async def _while_allowed(api: Api, websocket: WebSocket, serving: asyncio.Task[N
         was_cut_off = serving.cancel()
         await asyncio.wait({serving})
     if was_cut_off and websocket.client_state is WebSocketState.CONNECTED:
-        await websocket.close(KEY_REFUSED, "the API key was revoked or has expired")
+        with suppress(WebSocketDisconnect):  # it was over just then
+            await websocket.close(KEY_REFUSED, "the API key was revoked or has expired")
     elif not was_cut_off:
         await serving

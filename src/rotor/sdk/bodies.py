@@ -90,7 +90,7 @@ class Bodies:
         self.spans = spans
         self._calls = calls
         self._threads = threads
-        self._loop = asyncio.get_running_loop()
+        self._loop = calls.loop
         self._running: dict[Call, tuple[float, int]] = {}
         self._announcer: asyncio.TimerHandle | None = None
 

@@ -40,7 +40,8 @@ class Branches(Workflow):
         self.loose: set[Task] = set()
         self.neutral = copy_context()
         """A context outside of any workflow, for call-backs that must not count as the run's."""
-        self.neutral.run(place.set, None)
+        if place.get() is not None:
+            self.neutral.run(place.set, None)
         self._on_finished = on_finished
         self._leaving: set[Task] = set()
         self._left = 0
@@ -54,12 +55,12 @@ class Branches(Workflow):
     def enter(self, task: Task) -> None:
         """A step holds `task` from now on."""
         self.loose.discard(task)
-        self._leaving.discard(task)
+        self._forgive(task)
         self._left += 1
 
     def leave(self, task: Task) -> None:
         """`task` goes on with the workflow's own code."""
-        self._leaving.discard(task)
+        self._forgive(task)
         if task in self.live:
             self.loose.add(task)
 
@@ -85,18 +86,21 @@ class Branches(Workflow):
         return any(task.cancelling() for task in self._leaving)
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> Task:
-        """Run `work` as a branch."""
+        """Run `work` as a branch: the task factory sees where."""
         inside = self.neutral.copy()
         inside.run(place.set, self)
-        task = asyncio.get_running_loop().create_task(work, name=name, context=inside)
-        self.add(task)
-        return task
+        return asyncio.get_running_loop().create_task(work, name=name, context=inside)
 
     def _finished(self, task: Task) -> None:
         self.live.discard(task)
         self.loose.discard(task)
-        self._leaving.discard(task)
+        self._forgive(task)
         self._on_finished()
+
+    def _forgive(self, task: Task) -> None:
+        """Nobody waits for it to leave the body of a step."""
+        if self._leaving:
+            self._leaving.discard(task)
 
 
 def blocked_on(task: Task) -> asyncio.Future[Any] | None:
@@ -107,6 +111,8 @@ def blocked_on(task: Task) -> asyncio.Future[Any] | None:
 class _Branch(asyncio.Task[Any]):
     """A task of a run. Sets of tasks, as `asyncio.wait` gives them, are in the same order on every replay: a plain task
     hashes by its address."""
+
+    __slots__ = ("_branches", "_number")
 
     def __init__(self, work: Coroutine[Any, Any, Any], *, branches: Branches, **options: Any) -> None:
         self._branches = branches

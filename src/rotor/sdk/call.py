@@ -18,9 +18,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
+import msgspec
+
 from rotor.protocol.json import Raw
 from rotor.protocol.messages import Memo, StepDone, StepOp
 from rotor.sdk.branches import Task
+from rotor.sdk.replay import Key
 
 __all__ = ["Answer", "Call", "Stage", "done_memo"]
 
@@ -30,52 +33,41 @@ Stage: TypeAlias = Literal["new", "gated", "running", "sent", "waiting", "lost",
 class Answer(asyncio.Future[Any]):
     """What a branch inside a call is suspended on. Whoever cancels it has made that branch ready to run."""
 
-    on_cancel: Callable[[], None]
+    __slots__ = ("call", "leave")
+
+    def __init__(self, call: Call, leave: Callable[[Call], None], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.call = call
+        self.leave = leave
 
     def cancel(self, msg: Any | None = None) -> bool:
-        self.on_cancel()
+        self.leave(self.call)
         return super().cancel(msg)
 
 
-class Call:
+class Call(msgspec.Struct, eq=False, kw_only=True):
     """One use of a step by the body."""
 
-    __slots__ = (
-        "answer",
-        "attempts",
-        "decoded",
-        "id",
-        "index",
-        "inside",
-        "key",
-        "memo",
-        "op",
-        "sent",
-        "stage",
-        "task",
-        "untimed",
-    )
-
-    def __init__(self, id: str, index: int, op: StepOp, task: Task, memo: Memo | None) -> None:
-        self.id = id
-        self.index = index
-        self.key = (id, index)
-        self.op = op
-        self.task = task
-        self.memo = memo
-        """What is recorded of the step, as far as the call knows."""
-        self.stage: Stage = "new"
-        self.attempts = 0
-        """Which try of its body runs, or ran last."""
-        self.sent = 0
-        """The number of the message whose acknowledgement it waits for."""
-        self.inside = False
-        """The step holds its branch."""
-        self.answer: Answer | None = None
-        self.untimed = False
-        """Seen to be suspended with no timeout around it."""
-        self.decoded: tuple[Raw, Any] | None = None
-        """What its body gave in this process, encoded, and decoded again."""
+    id: str
+    index: int
+    key: Key
+    """Both of them."""
+    op: StepOp
+    task: Task
+    memo: Memo | None = None
+    """What is recorded of the step, as far as the call knows."""
+    stage: Stage = "new"
+    attempts: int = 0
+    """Which try of its body runs, or ran last."""
+    sent: int = 0
+    """The number of the message whose acknowledgement it waits for."""
+    inside: bool = False
+    """The step holds its branch."""
+    answer: Answer | None = None
+    untimed: bool = False
+    """Seen to be suspended with no timeout around it."""
+    decoded: tuple[Raw, Any] | None = None
+    """What its body gave in this process, encoded, and decoded again."""
 
 
 def done_memo(message: StepDone) -> Memo:

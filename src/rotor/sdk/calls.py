@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from typing import Any
 
 from rotor import limits
@@ -59,7 +58,7 @@ class Calls:
         self._unwinding_calls = 0
         self._gate: list[Call] = []
         self._withdrawn: list[Key] = []
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._on_change = on_change
         self._one_by_one = one_by_one
 
@@ -72,7 +71,7 @@ class Calls:
         Raises `NonRetriableError` where a step cannot be called, `LimitError`, and `StepMismatchError`.
         """
         task = asyncio.current_task()
-        if task is None or place.get() is not self.branches:
+        if task is None or place.get() is not self.branches or task.get_loop() is not self.loop:
             raise misplaced(id, op)
         check_id(id, op)
         if self.sealed:
@@ -88,7 +87,7 @@ class Calls:
             raise LimitError(f"the run has called more than {limits.STEPS_PER_RUN:,} steps (STEPS_PER_RUN)")
         self._uses[id] = index + 1
         self._memos.pop(key, None)
-        call = Call(id, index, op, task, memo)
+        call = Call(id=id, index=index, key=key, op=op, task=task, memo=memo)
         self._begin(call)
         return call
 
@@ -177,7 +176,8 @@ class Calls:
         """The call is over, whichever way."""
         if self.pending.get(call.key) is call:
             del self.pending[call.key]
-        self._leave(call)
+        if call.inside:
+            self._leave(call)
         call.answer = None  # which knows the call: its result is freed as soon as the body lets go of it
         self.counts[call.stage] -= 1
         self._on_change()
@@ -186,9 +186,9 @@ class Calls:
 
     @property
     def unsettled(self) -> bool:
-        """Whether anything is there to be handed out, or waits durably."""
+        """Whether anything is there to be handed out, or waits durably, while the run is ours to go on with."""
         counts = self.counts
-        return counts["waiting"] > 0 or counts["lost"] > 0 or bool(self.order)
+        return self.admitting and (counts["waiting"] > 0 or counts["lost"] > 0 or bool(self.order.groups))
 
     @property
     def busy(self) -> bool:
@@ -247,10 +247,8 @@ class Calls:
         self.admitting = False
 
     def seal(self) -> None:
+        """The body is left: nothing that it does is recorded, and the session is told nothing more."""
         self.sealed = self.frozen = True
-
-    def detach(self) -> None:
-        """The session has ended, and is told nothing more."""
         self._on_change = _nothing
 
     @property
@@ -307,7 +305,7 @@ class Calls:
         return (
             len(self.pending) == 1
             and len(self.branches.live) == 1
-            and not self.order
+            and not self.order.groups
             and not self.frozen
             and not self._one_by_one
         )
@@ -325,13 +323,12 @@ class Calls:
 
     def _open_sealed(self, id: str, op: StepOp, task: Task) -> Call:
         self._unwinding_calls += 1
-        call = Call(id, 0, op, task, None)
+        call = Call(id=id, index=0, key=(id, 0), op=op, task=task)
         self.counts["new"] += 1
         return call
 
     def _answer(self, call: Call) -> Awaitable[Any]:
-        call.answer = answer = Answer(loop=self._loop)
-        answer.on_cancel = partial(self._leave, call)
+        call.answer = answer = Answer(call, self._leave, self.loop)
         call.untimed = False
         self._enter(call)
         return answer
@@ -381,9 +378,9 @@ class Calls:
             self.outbox.send(StepWithdrawn, id=step_id, index=index)
 
     def _note_progress(self) -> None:
-        if self.replaying and not self._memos and not self.order:
+        if self.replaying and not self._memos and not self.order.groups:
             self.replaying = False
 
 
 def _nothing() -> None:
-    """Stands for the call-back of a session that has ended."""
+    """Stands for the call-back of a session whose body is left."""

@@ -18,6 +18,7 @@ from rotor.protocol.messages import Committed, DropRun, HolderMessage, ResumeRun
 from rotor.sdk.functions import Function
 from rotor.sdk.outbox import Channel
 from rotor.sdk.session import Session
+from rotor.sdk.unwinding import TURNS
 
 __all__ = ["HeldRuns"]
 
@@ -38,6 +39,8 @@ class HeldRuns:
         self._threads = threads
         self._active: dict[str, Session] = {}
         self._parked: OrderedDict[str, Session] = OrderedDict()
+        self._left: list[Session] = []
+        """Those whose bodies are being left in this turn of the event loop."""
         self._closing: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._idle = asyncio.Event()
@@ -154,11 +157,22 @@ class HeldRuns:
         self._channel.send(RunReleased(run_id=run_id, n=0))
 
     def _unwind(self, session: Session) -> None:
-        """Close a session that is forgotten already."""
-        session.seal()
-        task = asyncio.create_task(session.close(), name=f"rotor close {session.run_id}")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        """Close a session that is forgotten already, by one task with the others of this turn of the event loop."""
+        session.leave()
+        if not self._left:
+            task = asyncio.create_task(self._close_left(), name="rotor close runs")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self._left.append(session)
+
+    async def _close_left(self) -> None:
+        left, self._left = self._left, []
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            left = [session for session in left if not session.has_left()]
+            if not left:
+                return
+        await asyncio.gather(*(session.close() for session in left))
 
     async def _close(self, sessions: Iterable[Session]) -> None:
         closing = [session.close() for session in sessions]

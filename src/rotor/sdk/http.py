@@ -60,10 +60,10 @@ def problem(status: int, reason: str, body: bytes) -> ApiError:
     return ApiError(status, told.title or reason, told.detail, errors)
 
 
-def redirected(base_url: str, response: aiohttp.ClientResponse) -> ApiError:
+def redirected(base_url: str, status: int, reason: str | None) -> ApiError:
     """A redirect is a refusal: followed, it would hand payloads to whoever it names, and a POST would become a GET."""
     hint = f"{base_url} redirects elsewhere: set ROTOR_URL to the address at which the server itself answers"
-    return ApiError(response.status, response.reason or "", hint)
+    return ApiError(status, reason or "", hint)
 
 
 class Sessions:
@@ -201,7 +201,7 @@ class Http:
     def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> ApiError:
         """What `response` says."""
         if response.status < 400:
-            return redirected(self.base_url, response)
+            return redirected(self.base_url, response.status, response.reason)
         return problem(response.status, response.reason or "", answer)
 
     def _url(self, path: str) -> str:

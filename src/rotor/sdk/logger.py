@@ -44,7 +44,7 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
     def __init__(self, function_id: str, calls: Calls) -> None:
         super().__init__(_logger, {"run_id": calls.outbox.run_id, "function_id": function_id})
         self._calls = calls
-        self._loop = asyncio.get_running_loop()
+        self._loop = calls.loop
         self._asked = 0
         self._sent = 0
 

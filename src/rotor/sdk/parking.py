@@ -40,6 +40,7 @@ _APART = sys.version_info >= (3, 14)
 """Whether an exit and its context manager stand side by side on a frame's stack, rather than bound to each other."""
 _PRIMITIVES = frozenset({locks.__name__, queues.__name__})
 _SDK = __file__.removesuffix("parking.py")
+_STEPS = f"{_SDK}steps.py"
 
 
 def blocked(branches: Branches, loose: Iterable[Task]) -> bool:
@@ -49,12 +50,13 @@ def blocked(branches: Branches, loose: Iterable[Task]) -> bool:
 
 def timed(task: Task) -> bool:
     """Whether a timeout will wake `task` from its durable wait."""
-    return any(_has_timeout(awaitable) for awaitable in _chain(task) if not _is_of_a_step(awaitable))
-
-
-def _is_of_a_step(awaitable: Any) -> bool:
-    """Whether this is the way from a body to its durable wait, and no code of an author: nearly all of most chains."""
-    return type(awaitable) is CoroutineType and awaitable.cr_code.co_filename.startswith(_SDK)
+    for awaitable in _chain(task):
+        file = awaitable.cr_code.co_filename if type(awaitable) is CoroutineType else ""
+        if file == _STEPS:  # from the call of a step down to its wait there is no code of an author
+            return False
+        if not file.startswith(_SDK) and _has_timeout(awaitable):
+            return True
+    return False
 
 
 def _waits_inside(branches: Branches, task: Task) -> bool:

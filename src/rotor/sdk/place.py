@@ -41,6 +41,9 @@ place: ContextVar[Workflow | CurrentStep | None] = ContextVar("rotor_place", def
 
 def call_outside(call: Callable[[T], None], argument: T) -> None:
     """Call it with `argument`. It may schedule call-backs and start tasks: they are not the workflow's."""
+    if place.get() is None:
+        call(argument)
+        return
     token = place.set(None)
     try:
         call(argument)

@@ -44,21 +44,19 @@ class Order:
     """The groups that are still to be handed out."""
 
     def __init__(self, memos: Iterable[Memo]) -> None:
-        self._groups: deque[Group] = deque()
+        self.groups: deque[Group] = deque()
+        """The next one to be handed out first."""
         self._places: dict[Key, Group] = {}
         self._strays: dict[Key, tuple[Memo, int]] = {}
         """What was let go before anybody asked for it, with the number of its group."""
-        final = (memo for memo in memos if memo.status in FINAL)
+        final = [memo for memo in memos if memo.status in FINAL]
         for number, members in groupby(final, key=lambda memo: memo.group):
             group = Group(number)
             group.memos.extend(map(_entry, members))
             heapify(group.memos)
             group.missing = len(group.memos)
-            self._groups.append(group)
+            self.groups.append(group)
             self._places |= dict.fromkeys(((step_id, index) for step_id, index, _ in group.memos), group)
-
-    def __bool__(self) -> bool:
-        return bool(self._groups)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._places or key in self._strays
@@ -66,7 +64,7 @@ class Order:
     @property
     def complete(self) -> bool:
         """Whether every step of the next group has been asked for."""
-        return not self._groups[0].missing
+        return not self.groups[0].missing
 
     def add(self, memo: Memo, number: int, *, asked: bool) -> None:
         """A step came to its end in commit `number`; 0 stands for now."""
@@ -84,7 +82,7 @@ class Order:
 
     def release(self, asked: Callable[[Key], bool]) -> list[Memo]:
         """Let the next group go; `asked` tells whether the body has called a step."""
-        group = self._groups.popleft()
+        group = self.groups.popleft()
         for step_id, index, memo in group.memos:
             key = step_id, index
             del self._places[key]
@@ -94,11 +92,11 @@ class Order:
 
     def release_one(self) -> list[Memo]:
         """Let the next member of the next group go."""
-        group = self._groups[0]
+        group = self.groups[0]
         step_id, index, memo = heappop(group.memos)
         del self._places[step_id, index]
         if not group.memos:
-            self._groups.popleft()
+            self.groups.popleft()
         return [memo]
 
     def release_until(self, key: Key) -> None:
@@ -106,7 +104,7 @@ class Order:
         strays, as they are where the body came to rest before it asked."""
         if key not in self._strays:
             while key in self._places:
-                self._set_aside(self._groups.popleft())
+                self._set_aside(self.groups.popleft())
         del self._strays[key]
 
     def _set_aside(self, group: Group) -> None:
@@ -121,13 +119,13 @@ class Order:
 
     def _group(self, number: int) -> Group:
         """The group of commit `number`, in its place among those that are still here."""
-        position = len(self._groups)
-        while number and position and self._groups[position - 1].number > number:
+        position = len(self.groups)
+        while number and position and self.groups[position - 1].number > number:
             position -= 1
-        if number and position and self._groups[position - 1].number == number:
-            return self._groups[position - 1]
-        group = Group(number or (self._groups[-1].number if self._groups else 0))
-        self._groups.insert(position, group)
+        if number and position and self.groups[position - 1].number == number:
+            return self.groups[position - 1]
+        group = Group(number or (self.groups[-1].number if self.groups else 0))
+        self.groups.insert(position, group)
         return group
 
 

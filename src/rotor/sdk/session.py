@@ -15,7 +15,7 @@ is recorded, each of its tasks is cancelled, and a step that it calls raises `Ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
@@ -39,9 +39,10 @@ from rotor.protocol.messages import (
     StartRun,
     StepDone,
     StepMessage,
+    StepParked,
 )
 from rotor.sdk.bodies import Bodies, encode_payload
-from rotor.sdk.branches import Branches, track_tasks
+from rotor.sdk.branches import Branches, Task, track_tasks
 from rotor.sdk.calls import Calls
 from rotor.sdk.codec import error_of
 from rotor.sdk.context import Context, SyncContext
@@ -54,13 +55,16 @@ from rotor.sdk.spans import RunSpans
 from rotor.sdk.steps import Step
 from rotor.sdk.sync_steps import SyncStep
 from rotor.sdk.threads import HandlerThreads
-from rotor.sdk.unwinding import unwind
+from rotor.sdk.unwinding import cancel_branches, is_unwound, unwind
 from rotor.sdk.watch import Watch
 
 __all__ = ["Session", "State"]
 
 State: TypeAlias = Literal["running", "parking", "parked", "ended"]
 Ending: TypeAlias = tuple[type[RunCompleted | RunFailed], dict[str, Any]]
+
+_following: set[asyncio.Task[None]] = set()
+"""What sessions do outside of their workflows: an event loop keeps no task alive."""
 
 
 class Session:
@@ -105,15 +109,16 @@ class Session:
             payload_bytes_max=payload_bytes_max,
             spans=self._spans,
         )
-        name = f"rotor run {start.run_id}"
-        self._threads = None if function.is_async else HandlerThreads(name, self._watch.stir)
+        self._name = f"rotor run {start.run_id}"
+        self._threads = None if function.is_async else HandlerThreads(self._name, self._watch.stir)
         self._parked: RunParked | None = None
         self._ending: Ending | None = None
         self._is_final = False
         """The message that ends the run here has been sent."""
         self._stopping = False
+        self._cancelled: Collection[Task] = ()
+        """The branches that were cancelled when the body was left."""
         self._drained: asyncio.Event | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def settled(self) -> int:
@@ -130,7 +135,7 @@ class Session:
         track_tasks(asyncio.get_running_loop())
         self._spans.begin()
         self._watch.start(self._calls, self._threads)
-        self._branches.start(self._body(), f"rotor run {self.run_id}")
+        self._branches.start(self._body(), self._name)
 
     def receive(self, message: HolderMessage) -> None:
         """Take what the server says of the run since its `StartRun`."""
@@ -164,10 +169,23 @@ class Session:
         await self._unwind()
         self._send_final(RunReleased)
 
-    def seal(self) -> None:
-        """From now on nothing that the body does is recorded."""
+    def leave(self) -> None:
+        """Begin to unwind the body: from now on nothing that it does is recorded."""
         self._calls.seal()
-        self._changed_drain()
+        if self._drained is not None:
+            self._drained.set()
+        self._watch.stop()
+        self._bodies.stop()
+        if self._threads is not None:
+            self._threads.suspend()
+        if not self._cancelled:
+            self._cancelled = cancel_branches(self._branches)
+
+    def has_left(self) -> bool:
+        """Whether the body that is left has ended; so has the session then."""
+        if is_unwound(self._branches, self._cancelled):
+            self._move("ended")
+        return self.state == "ended"
 
     async def close(self) -> None:
         """Unwind the body without effect: nothing of it is sent, no body of a step runs."""
@@ -197,21 +215,21 @@ class Session:
         """Whether nothing of the body counts any more."""
         return self._calls.sealed or self._stopping
 
-    async def _handle(self) -> Any:
+    def _handle(self) -> Any:
+        """Call the author's function; what it returns is to be awaited."""
         function = self._function
         event = read_event(self._event, function.data_type, f"function {function.id!r}")
         step = Step(self._calls, self._bodies)
-        logger = RunLogger(function.id, self._calls)
         who: dict[str, Any] = {
             "run_id": self.run_id,
             "function_id": function.id,
             "attempt": self._attempt,
-            "logger": logger,
+            "logger": RunLogger(function.id, self._calls),
         }
         if self._threads is None:
-            return await function.handler(Context(event, step, **who))
+            return function.handler(Context(event, step, **who))
         blocking = SyncContext(event, SyncStep(step, self._threads), **who)
-        return await self._threads.run(partial(function.handler, blocking))
+        return self._threads.run(partial(function.handler, blocking))
 
     def _failure(self, error: BaseException) -> dict[str, Any]:
         after = error.retry_after.total_seconds() if isinstance(error, RetryAfterError) else None
@@ -230,12 +248,8 @@ class Session:
             self._send_final(kind, **fields)
 
     async def _unwind(self) -> None:
-        self.seal()
-        self._watch.stop()
-        self._bodies.stop()
-        if self._threads is not None:
-            self._threads.suspend()
-        await unwind(self._branches, self.run_id)
+        self.leave()
+        await unwind(self._branches, self.run_id, self._cancelled)
 
     # --- what the server says
 
@@ -247,7 +261,7 @@ class Session:
             match sent:
                 case StepDone():
                     steps.append(sent)
-                case None:
+                case None | StepParked():  # whose call waits already
                     continue
                 case RunParked():
                     self._set_parked()
@@ -259,7 +273,7 @@ class Session:
                 case _:
                     steps.append(sent)
         self._calls.acknowledged(steps, group)
-        self._changed_outside()
+        self._watch.look_soon()
 
     def _news(self, memos: Iterable[Memo], settled: int) -> None:
         self._settled = settled
@@ -290,11 +304,7 @@ class Session:
             self._parked = None
         if self.state in ("parking", "parked"):
             self._move("running")
-        self._changed_outside()
-
-    def _changed_outside(self) -> None:
         self._watch.look_soon()
-        self._changed_drain()
 
     # --- parking and stopping
 
@@ -339,9 +349,6 @@ class Session:
 
     def _changed(self) -> None:
         self._watch.stir()
-        self._changed_drain()
-
-    def _changed_drain(self) -> None:
         if self._drained is not None:
             self._drained.set()
 
@@ -367,7 +374,6 @@ class Session:
             call_outside(self.on_state_change, self)
         if state == "ended":
             self._ending = None
-            self._calls.detach()
 
     def _end_stay(self) -> None:
         if self.state == "ended" and self._ending is not None:
@@ -380,8 +386,8 @@ class Session:
     def _follow(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` outside of the workflow."""
         task = asyncio.get_running_loop().create_task(work, context=self._branches.neutral.copy())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        _following.add(task)
+        task.add_done_callback(_following.discard)
 
 
 FINAL_MESSAGES: Final = (RunCompleted, RunFailed, RunParked, RunCancelled, RunReleased)

@@ -18,17 +18,15 @@ class RunSpans:
 
     def __init__(self, start: StartRun) -> None:
         self._parent = start.traceparent
-        self._about: dict[str, str | int] = {
-            "run_id": start.run_id,
-            "function_id": start.function_id,
-            "event_id": start.event.id,
-        }
+        self._run_id = start.run_id
+        self._function_id = start.function_id
+        self._event_id = start.event.id
         self._stay: tracing.Span = None
 
     def begin(self) -> None:
         """The run is here, if it was not already."""
-        if self._stay is None:
-            self._stay = tracing.start(f"run {self._about['function_id']}", "consumer", self._parent, self._about)
+        if self._stay is None and tracing.active():
+            self._stay = tracing.start(f"run {self._function_id}", "consumer", self._parent, self._about)
 
     def end(self, how: str, error_name: str | None = None) -> None:
         """The run leaves: it is parked, or `how` it ended."""
@@ -58,3 +56,7 @@ class RunSpans:
         parent = tracing.traceparent_of(self._stay) or self._parent
         about: dict[str, str | int] = {**self._about, "step_id": id, "step_index": index, **more}
         return tracing.start(f"step {id}", kind, parent, about)
+
+    @property
+    def _about(self) -> dict[str, str | int]:
+        return {"run_id": self._run_id, "function_id": self._function_id, "event_id": self._event_id}

@@ -252,8 +252,8 @@ class Step:
 
         return sent_outcome(await self._calls.take(id, "send_event", emit))
 
-    async def _park(self, id: str, op: StepOp, **wait: Any) -> Memo:
-        return await self._calls.take(id, op, partial(self._send_parked, op=op, **wait))
+    def _park(self, id: str, op: StepOp, **wait: Any) -> Awaitable[Memo]:
+        return self._calls.take(id, op, partial(self._send_parked, op=op, **wait))
 
     def _send_parked(self, call: Call, op: StepOp, **wait: Any) -> None:
         self._calls.move(call, "waiting")

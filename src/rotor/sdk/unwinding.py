@@ -9,7 +9,7 @@ from typing import Final
 
 from rotor.sdk.branches import Branches, Task
 
-__all__ = ["unwind"]
+__all__ = ["TURNS", "cancel_branches", "is_unwound", "unwind"]
 
 ROUNDS: Final = 10
 ROUND_SECONDS: Final = 1.0
@@ -20,42 +20,58 @@ TURNS: Final = 3
 _logger = logging.getLogger("rotor.worker")
 
 
-async def unwind(branches: Branches, run_id: str) -> None:
-    """Cancel every branch but the one that calls this. One that does not end is left to itself: nothing that it does
-    is recorded."""
+def cancel_branches(branches: Branches) -> Collection[Task]:
+    """Cancel every branch but the one that calls this; return those that have still to end."""
+    if not branches.live:
+        return ()
     this = asyncio.current_task()
+    tasks = [task for task in branches.live if task is not this and not task.done()]
+    for task in tasks:
+        task.cancel()
+    return tasks
+
+
+def is_unwound(branches: Branches, tasks: Collection[Task]) -> bool:
+    """Whether every branch has ended, of which `tasks` have been cancelled."""
+    for task in branches.live:
+        if not task.done():
+            return False
+    _disregard(tasks)
+    return True
+
+
+async def unwind(branches: Branches, run_id: str, tasks: Collection[Task]) -> None:
+    """Return once every branch but the one that calls this has ended, of which `tasks` have been cancelled. One that
+    does not end is left to itself: nothing that it does is recorded."""
     for _ in range(ROUNDS):
-        tasks = _alive(branches, this)
         if not tasks:
             return
-        for task in tasks:
-            task.cancel()
         await _ended(tasks)
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.exception()  # what a body raises while it is unwound concerns nobody
-    left = _alive(branches, this)
-    for task in left:
+        _disregard(tasks)
+        tasks = cancel_branches(branches)
+    for task in tasks:
         asyncio._unregister_task(task)  # else the end of the event loop would wait for it
-    if left:
+    if tasks:
         _logger.warning(
             "run %s has been suspended, but %d of its tasks ignore their cancellation and go on in this process: "
             "let CancelledError pass in the workflow",
             run_id,
-            len(left),
+            len(tasks),
             extra={"run_id": run_id},
         )
 
 
-def _alive(branches: Branches, this: Task | None) -> set[Task]:
-    """The branches that have not ended, but for `this`."""
-    return {task for task in branches.live if task is not this and not task.done()}
+def _disregard(tasks: Collection[Task]) -> None:
+    """What a body raises while it is unwound concerns nobody."""
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()
 
 
 async def _ended(tasks: Collection[Task]) -> None:
     """Return when all of them have, or the round is over."""
     for _ in range(TURNS):  # nearly all that is unwound has nothing to clean up
-        await asyncio.sleep(0)
         if all(task.done() for task in tasks):
             return
+        await asyncio.sleep(0)
     await asyncio.wait(tasks, timeout=ROUND_SECONDS)

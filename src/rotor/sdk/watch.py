@@ -99,7 +99,8 @@ class Watch:
     def look_soon(self) -> None:
         """There may be something to hand out."""
         self._pace = AGAIN_SECONDS[0]
-        self._look_in_turn()
+        if self._calls is not None and self._calls.unsettled:  # hardly ever, and asked whenever the body moves
+            self._look_in_turn()
 
     def _look_in_turn(self) -> None:
         if self._soon is None and self._calls is not None and self._calls.unsettled:
@@ -123,7 +124,7 @@ class Watch:
         calls.outbox.flush()  # a wait; should the run be parked now, that goes into the same frame
         if calls.frozen:
             return
-        if not calls.order and not calls.only_lost and not self._may_park(calls):
+        if not calls.order.groups and not calls.only_lost and not self._may_park(calls):
             self._with_the_busy.renew()
         elif self._is_at_rest(calls) or self._is_over(self._with_the_busy, BUSY_SECONDS):
             self._turns += 1
@@ -154,7 +155,7 @@ class Watch:
             self._stop_looking()
             calls.fail_lost()
             self.stir()
-        elif calls.order and self._may_release(calls):
+        elif calls.order.groups and self._may_release(calls):
             self._stop_looking()
             calls.release()
             self.stir()
@@ -162,7 +163,7 @@ class Watch:
             self.look_later()
 
     def _may_park(self, calls: Calls) -> bool:
-        return calls.counts["waiting"] > 0 and calls.admitting and not calls.order and not calls.busy
+        return calls.counts["waiting"] > 0 and calls.admitting and not calls.order.groups and not calls.busy
 
     def _may_release(self, calls: Calls) -> bool:
         if calls.order.complete:

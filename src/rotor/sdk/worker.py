@@ -15,7 +15,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -57,8 +57,8 @@ class Outgoing(Protocol):
     async def flushed(self) -> None:
         """Until all that was sent is written."""
 
-    def messages(self) -> AsyncGenerator[list[ServerMessage]]:
-        """The frames of the server."""
+    async def listen(self, take: Callable[[list[ServerMessage]], bool]) -> None:
+        """Hand the server's messages to `take`, first those that came with the greeting, until it says no."""
 
 
 def connect(
@@ -186,7 +186,7 @@ class Worker:
                     await self._connection.flushed()
 
     async def _stay_connected(self) -> None:
-        from rotor.sdk.connection import open_connection  # noqa: PLC0415  (aiohttp takes a while to import)
+        from rotor.sdk.connection import open_connection  # noqa: PLC0415  (picows takes a while to import)
 
         delay = 0.0
         while True:
@@ -238,15 +238,20 @@ class Worker:
         What came with the greeting comes first: of a run that it drops nothing is sent again.
         """
         sent_again = False
-        async for frame in connection.messages():
+
+        def take(frame: list[ServerMessage]) -> bool:
+            nonlocal sent_again
             for message in frame:
                 if isinstance(message, Goodbye):
-                    return
+                    return False
                 if not isinstance(message, Welcome):
                     self._held.receive(message)
             if not sent_again:
                 sent_again = True
                 self._send_again(connection)
+            return True
+
+        await connection.listen(take)
 
     def _send_again(self, connection: Outgoing) -> None:
         """Send what an earlier connection may have lost."""

@@ -21,6 +21,7 @@ from rotor.errors import ConfigError
 from rotor.server.config import ServerConfig
 from rotor.server.connections import GuardedHttp
 from rotor.server.overload import LAST_WALL, Bounded
+from rotor.server.sockets import DirectSocket
 from rotor.services.dispatcher import Dispatcher
 from rotor.services.invoker import Invoker
 from rotor.services.keeper import Keeper
@@ -102,6 +103,7 @@ class Server:
             ws_max_size=limits.FRAME_BYTES,
             ws_ping_interval=None,
             http=GuardedHttp,
+            ws=DirectSocket,
             limit_concurrency=LAST_WALL,
             timeout_graceful_shutdown=3,
             server_header=False,

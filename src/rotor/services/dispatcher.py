@@ -91,7 +91,9 @@ class Dispatcher(Loop):
             if oversized(run.start):
                 await self._fail(connection.workspace_id, connection.lease_id, run.start, connection=connection.number)
             elif self._workers.connections.get(connection.lease_id) is connection:
-                self._store.holders.start(connection.lease_id, run.run_id, run.start, quiet=run.quiet)
+                self._store.holders.start(
+                    connection.lease_id, run.run_id, run.start, quiet=run.quiet, now=len(claimed) == 1
+                )
             else:
                 undelivered.append(run.run_id)
         if undelivered:

@@ -104,7 +104,7 @@ class Invoker:
     def start(self, claimed: ClaimedInvocation) -> None:
         """Invoke a claimed run in the background."""
         self._store.holders.add(claimed.lease_id, None)
-        self._store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet)
+        self._store.holders.start(claimed.lease_id, claimed.run_id, claimed.start, quiet=claimed.quiet, now=False)
         task = asyncio.create_task(self._invoke(claimed), name=f"rotor invoke {claimed.start.run_id}")
         self._in_flight[claimed.lease_id] = task
         self._by_app[claimed.serve_url] += 1

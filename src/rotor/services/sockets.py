@@ -1,41 +1,48 @@
-"""A worker's WebSocket as frames: text in, text out, and an end that is not an error."""
+"""A worker's WebSocket without ASGI in the way of each frame.
+
+ASGI has a queue, a halt of the reading and some turns of the event loop between a frame and whoever acts on it. What
+serves the application offers the frames themselves, as the extension `FRAMES` of the scope.
+"""
 
 from __future__ import annotations
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from typing import Final, Protocol
 
-__all__ = ["Socket"]
+__all__ = ["FRAMES", "Frames", "Listener"]
 
-CLOSING = (WebSocketDisconnect, RuntimeError, OSError)
-"""What sending on a connection raises once its other side is gone."""
+FRAMES: Final = "rotor.frames"
 
 
-class Socket:
-    """Wraps an accepted WebSocket."""
+class Listener(Protocol):
+    """Who acts on what comes."""
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
+    def received(self, frame: bytes) -> None:
+        """A frame came."""
 
-    async def receive(self) -> bytes | str | None:
-        """The next frame; None once the connection is closed."""
-        message = await self._websocket.receive()
-        if message["type"] != "websocket.receive":
-            return None
-        frame: bytes | str | None = message.get("text")
-        return message.get("bytes", b"") if frame is None else frame
+    def writable(self) -> None:
+        """More can be sent, after a while in which it could not."""
 
-    async def send(self, frame: str) -> None:
-        """Send a frame. Raises `OSError` once the connection is gone."""
-        try:
-            await self._websocket.send_text(frame)
-        except CLOSING as error:
-            raise OSError("the connection is gone") from error
+    def lost(self) -> None:
+        """The connection is closing, or gone: nothing more comes, and nothing can be sent."""
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close the connection, unless it is closed already."""
-        if self._websocket.client_state is WebSocketState.DISCONNECTED:
-            return
-        try:
-            await self._websocket.close(code, reason)
-        except CLOSING:
-            return
+
+class Frames(Protocol):
+    """An accepted WebSocket, text in and text out."""
+
+    def take(self, listener: Listener) -> None:
+        """From now on all that comes goes to `listener`, first of all what has come already."""
+
+    def is_writable(self) -> bool:
+        """Whether the other side reads what it is sent."""
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send `frame`; what is sent on a connection that is gone is lost."""
+
+    def pause(self) -> None:
+        """Read no more for now. What has been read already still comes."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def abort(self) -> None:
+        """End the connection at once, whatever is still to be sent."""

@@ -1,8 +1,8 @@
 """Workers connected to this server: one WebSocket each, many runs on it.
 
-What a worker is told is gathered while a frame is being sent and goes with the next. A worker that does not read,
-floods or stops its heartbeats is cut off; it may come back on its lease, to this server or another, and then goes on
-with the runs that it held.
+What a worker is told in one turn of the event loop goes in one frame, and what it is told while it does not read is
+gathered for the next. A worker that does not read, floods or stops its heartbeats is cut off; it may come back on its
+lease, to this server or another, and then goes on with the runs that it held.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rotor import limits
 from rotor.engine.arrivals import HolderLost
@@ -30,12 +33,14 @@ from rotor.protocol.messages import (
     LogLine,
     RunCompleted,
     RunMessage,
+    RunParked,
     ServerMessage,
     StepDone,
+    StepParked,
     Welcome,
     worker_frame,
 )
-from rotor.services.sockets import Socket
+from rotor.services.sockets import FRAMES, Frames
 from rotor.store import functions, leases
 from rotor.store.checks import name_problem
 from rotor.store.message_checks import refusal
@@ -54,6 +59,8 @@ HELLO_WITHIN = 10.0
 COMES_BACK_WITHIN = timedelta(seconds=3)
 """After a lost connection. A worker that was killed does not come back, and its runs should not wait for long."""
 OUTBOX_MESSAGES = 100_000
+NONSENSE: Final = (RotorError, msgspec.MsgspecError, ValueError, RecursionError)
+"""What comes of a worker that cannot be served; all else is the server's fault."""
 
 
 class CutOffError(RotorError):
@@ -64,7 +71,7 @@ class WorkerConnection:
     """One worker: what it serves, what it holds, and the frames to and from it. `number` counts its connections."""
 
     def __init__(
-        self, store: Store, socket: Socket, workspace_id: int, hello: Hello, lease_id: UUID, *, number: int = 1
+        self, store: Store, socket: Frames, workspace_id: int, hello: Hello, lease_id: UUID, *, number: int = 1
     ) -> None:
         self.workspace_id = workspace_id
         self.lease_id = lease_id
@@ -81,9 +88,13 @@ class WorkerConnection:
         self._store = store
         self._socket = socket
         self._outbox: list[ServerMessage] = []
-        self._filled = asyncio.Event()
-        self._cut_off = asyncio.Event()
-        self._reason = ""
+        self._packed: deque[bytes] = deque()
+        """Frames that are next, of what was in the outbox."""
+        self._loop = asyncio.get_running_loop()
+        self._attends = False
+        self._will_send = True  # once it attends
+        self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
+        self._held_back: asyncio.Task[None] | None = None
 
     def open_slots(self) -> int:
         """How many runs it takes at once, as things stand."""
@@ -94,39 +105,43 @@ class WorkerConnection:
         """How many more runs it takes at the moment."""
         return self._store.holders.room(self.lease_id)
 
-    def deliver(self, messages: Sequence[ServerMessage]) -> None:
-        """Queue messages for the worker: they leave together. One that does not read them is cut off."""
+    async def attend(self) -> Exception | None:
+        """Send what is queued, act on what comes until the connection ends, and return what was wrong with it."""
+        self._socket.take(self)
+        self._attends = True
+        self._send()
+        try:
+            return await self._ended
+        finally:
+            self._ended.cancel()
+            if self._held_back is not None:
+                self._held_back.cancel()
+
+    def deliver(self, messages: Sequence[ServerMessage], now: bool = False) -> None:
+        """Tell the worker: `now`, or with all that is said in this turn of the event loop, which costs less where it is
+        more than one thing. One that does not read what it is told is cut off."""
         self._outbox += messages
-        self._filled.set()
+        if now and self._attends:
+            self._send()
+        elif not self._will_send:
+            self._will_send = True
+            self._loop.call_soon(self._send)
         if len(self._outbox) > OUTBOX_MESSAGES:
             self.cut_off(f"{OUTBOX_MESSAGES:,} messages wait to be read by the worker")
 
     def cut_off(self, reason: str) -> None:
         """End the connection, whatever state its socket is in."""
-        self._reason = reason
-        self._cut_off.set()
+        self._end(CutOffError(reason))
 
-    async def until_cut_off(self) -> None:
-        """Raise `CutOffError` once it is."""
-        await self._cut_off.wait()
-        raise CutOffError(self._reason)
-
-    async def send_all(self) -> None:
-        """Send what is queued, frame after frame, until the connection ends."""
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            messages, self._outbox = self._outbox, []
-            for frame in frames(messages):
-                await self._socket.send(frame.decode())
-
-    async def receive_all(self) -> None:
-        """Act on the worker's frames until it closes the connection."""
-        while (frame := await self._socket.receive()) is not None:
-            self.heard_at = time.monotonic()
+    def received(self, frame: bytes) -> None:
+        """Act on a frame of the worker's."""
+        if self._ended.done():
+            return
+        self.heard_at = time.monotonic()
+        try:
             for message in worker_frame.decode(frame):
                 match message:
-                    case StepDone() | RunCompleted():  # nearly all
+                    case StepDone() | RunCompleted() | StepParked() | RunParked():  # nearly all
                         self._take(message)
                     case Heartbeat():
                         pass
@@ -138,7 +153,47 @@ class WorkerConnection:
                         self._store.logs.put(self.workspace_id, message)
                     case _:
                         self._take(message)
-            await self._store.committer.commits.room()
+        except NONSENSE as error:
+            self._end(error)
+        except Exception:
+            log.exception("worker %s said what this server failed to act on, and is to connect again", self.name)
+            self.cut_off("the server failed to act on a frame; its log says more")
+        if self._store.committer.commits.full and self._held_back is None:
+            self._socket.pause()
+            self._held_back = self._loop.create_task(self._hold_back())
+
+    def writable(self) -> None:
+        """The worker reads again."""
+        self._send()
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self._end(None)
+
+    def _end(self, fault: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(fault)
+
+    def _send(self) -> None:
+        """Send what is queued, frame after frame, as long as the worker reads."""
+        try:
+            while self._socket.is_writable():
+                if not self._packed:
+                    self._packed.extend(frames(self._outbox))
+                    self._outbox = []
+                if not self._packed:
+                    self._will_send = False
+                    return
+                self._socket.send_frame(self._packed.popleft())
+        except Exception:  # must not pass for a failure of whoever tells it, which may be a commit
+            log.exception("worker %s cannot be told what it is to know, and is to connect again", self.name)
+            self.cut_off("the server failed to write what it had to say; its log says more")
+
+    async def _hold_back(self) -> None:
+        """Read no more of the worker until there is room for it."""
+        await self._store.committer.commits.room()
+        self._held_back = None
+        self._socket.resume()
 
     def _take(self, message: RunMessage) -> None:
         """Have it committed, unless it cannot be kept; the answer comes through `deliver`."""
@@ -160,43 +215,35 @@ class Workers:
     async def serve(self, websocket: WebSocket, workspace_id: int) -> None:
         """Serve one connection from its hello to its end. The caller has authenticated it."""
         await websocket.accept()
-        socket = Socket(websocket)
+        socket: Frames = websocket.scope["extensions"][FRAMES]
         try:
-            hello = await self._hello(socket)
+            hello = await self._hello(websocket)
             connection = await self._welcome(socket, workspace_id, hello)
         except CutOffError as error:
-            await socket.close(TRY_AGAIN, str(error))
+            await _close(websocket, TRY_AGAIN, str(error))
             return
-        except (RotorError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            await socket.close(REFUSED, str(error)[:120])
+        except NONSENSE as error:
+            await _close(websocket, REFUSED, str(error)[:120])
             return
-        fault = await self._attend(connection)
+        try:
+            fault = await connection.attend()
+        finally:
+            if not socket.is_writable():  # a worker that does not read would not read why, either
+                socket.abort()
+            await self._left(connection)
         if fault is not None:
             log.warning("worker %s is cut off: %s", connection.name, fault)
-            await socket.close(TRY_AGAIN if isinstance(fault, CutOffError) else REFUSED, str(fault)[:120])
+            await _close(websocket, TRY_AGAIN if isinstance(fault, CutOffError) else REFUSED, str(fault)[:120])
 
-    async def _attend(self, connection: WorkerConnection) -> Exception | None:
-        """Serve the connection to its end, and return what was wrong with it."""
-        duties = (connection.receive_all(), connection.send_all(), connection.until_cut_off())
-        tasks = [asyncio.create_task(duty) for duty in duties]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            await self._left(connection)
-        return next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
-
-    async def _hello(self, socket: Socket) -> Hello:
+    async def _hello(self, websocket: WebSocket) -> Hello:
         try:
             async with asyncio.timeout(HELLO_WITHIN):
-                frame = await socket.receive()
+                message = await websocket.receive()
         except TimeoutError:
             raise CutOffError(f"no hello came within {HELLO_WITHIN:.0f} s") from None
-        if frame is None:
+        if message["type"] != "websocket.receive":
             raise RotorError("closed before its hello")
-        messages = worker_frame.decode(frame)
+        messages = worker_frame.decode(message.get("text") or message.get("bytes") or b"")
         if len(messages) != 1 or not isinstance(hello := messages[0], Hello):
             raise RotorError("the first frame is a hello, alone")
         if hello.protocol != PROTOCOL_VERSION:
@@ -209,7 +256,7 @@ class Workers:
             raise RotorError(f"the worker's name {problem}")
         return hello
 
-    async def _welcome(self, socket: Socket, workspace_id: int, hello: Hello) -> WorkerConnection:
+    async def _welcome(self, socket: Frames, workspace_id: int, hello: Hello) -> WorkerConnection:
         try:
             return await self._let_in(socket, workspace_id, hello)
         except Exception as error:
@@ -222,7 +269,7 @@ class Workers:
             )
             raise CutOffError("the database does not answer") from None
 
-    async def _let_in(self, socket: Socket, workspace_id: int, hello: Hello) -> WorkerConnection:
+    async def _let_in(self, socket: Frames, workspace_id: int, hello: Hello) -> WorkerConnection:
         store, manifest = self._store, hello.manifest
         try:
             await functions.register(
@@ -327,3 +374,8 @@ class Workers:
             connection.welcomed = False  # it listens no more, so a run that it was given would wait for its return
             connection.deliver([Goodbye()])
         await asyncio.sleep(0)
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    with suppress(WebSocketDisconnect):
+        await websocket.close(code, reason)

@@ -165,7 +165,7 @@ class Committer:
         told: int | None = None,
         connection: int | None = None,
     ) -> FromHolder:
-        if isinstance(message, StepStarted):
+        if type(message) is StepStarted:
             self._holders.begin(lease_id, message.run_id, (message.id, message.index))
         run_id = self._holders.run_id(lease_id, message.run_id)
         fresh_id = uuid7() if _starts(message) else NONE
@@ -205,7 +205,7 @@ class Committer:
         for lease_id, runs in numbers.items():
             committed = [Committed(runs=runs, group=progress.group)]
             told[lease_id] = Result(acted=True, told=committed)
-            self._holders.deliver(lease_id, committed)
+            self._holders.deliver(lease_id, committed, now=not progress.ended)
         self._changes.runs_changed(arrival.run_id for arrival in progress.done)
         if progress.ended:
             self._note_ends(progress)
@@ -221,7 +221,7 @@ class Committer:
         """As of other progress, and note who keeps the bodies, and when the first of the runs wakes."""
         results = self._tell_progress(parks)
         for arrival in parks.done:
-            if not isinstance(arrival.message, RunParked):
+            if type(arrival.message) is not RunParked:
                 continue
             if self._holders.forget(arrival.lease_id, arrival.run_id, kept=arrival.message.kept):
                 self._changes.queued.set()

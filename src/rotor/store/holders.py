@@ -29,7 +29,7 @@ UNKNOWN: Final = -1
 CHUNK: Final = 50
 """Runs given to one worker at a time, so that several workers, and the functions of one, share a burst."""
 
-Deliver = Callable[[Sequence[HolderMessage | Goodbye]], None]
+Deliver = Callable[[Sequence[HolderMessage | Goodbye], bool], None]
 Step = tuple[str, int]
 """A step of a run: its id, and which use of that it is."""
 Function = tuple[int, str]
@@ -136,9 +136,10 @@ class Holders:
         keeps: int = 0,
         serves: Collection[Function] = (),
     ) -> None:
-        """`deliver` is called with messages for the holder; it must neither block nor raise. None: an invocation, which
-        hears in the answers to what it says. `slots` says how many runs a worker takes at once, `connection` counts its
-        connections on this lease, `keeps` how many parked bodies it keeps, `serves` is whose new runs it takes."""
+        """`deliver` is called with messages for the holder, and whether they leave now or with what else is said in
+        this turn of the event loop; it must neither block nor raise. None: an invocation, which hears in the answers to
+        what it says. `slots` says how many runs a worker takes at once, `connection` counts its connections on this
+        lease, `keeps` how many parked bodies it keeps, `serves` is whose new runs it takes."""
         self._drop(lease_id)
         self._holders[lease_id] = _Holder(deliver, connection, slots, keeps, serves)
         for function in serves:
@@ -242,7 +243,7 @@ class Holders:
             for lease_id in () if wrote_nothing(error) else lease_ids:
                 holder = self._holders.get(lease_id)
                 if holder is not None and holder.deliver is not None:
-                    holder.deliver([Goodbye()])
+                    holder.deliver([Goodbye()], False)
             raise
 
     def keeps(self, lease_id: UUID, run_id: UUID) -> bool:
@@ -314,13 +315,13 @@ class Holders:
             for holder in self._holders.values()
         )
 
-    def start(self, lease_id: UUID, run_id: UUID, start: StartRun | ResumeRun, *, quiet: bool) -> None:
-        """Hand a run to a holder, if it is connected here."""
+    def start(self, lease_id: UUID, run_id: UUID, start: StartRun | ResumeRun, *, quiet: bool, now: bool) -> None:
+        """Hand a run to a holder, if it is connected here; `now` as for `deliver`."""
         self.take(lease_id, run_id, settled=start.settled, quiet=quiet)
         for memo in start.memo:
             if memo.status == "running":
                 self.begin(lease_id, start.run_id, (memo.id, memo.index))
-        self.deliver(lease_id, [start])
+        self.deliver(lease_id, [start], now=now)
 
     def take(self, lease_id: UUID, run_id: UUID, *, settled: int, quiet: bool) -> None:
         """A holder, if it is connected here, has a run and is about to be told so."""
@@ -330,8 +331,10 @@ class Holders:
             holder.kept.pop(run_id, None)
         self.waits.forget(run_id)
 
-    def deliver(self, lease_id: UUID, messages: Sequence[HolderMessage], *, everything: bool = False) -> None:
-        """Tell a holder, if it is connected here.
+    def deliver(
+        self, lease_id: UUID, messages: Sequence[HolderMessage], *, everything: bool = False, now: bool = False
+    ) -> None:
+        """Tell a holder, if it is connected here; `now`: before anything else that is ready to be done.
 
         One that has come back may not have heard what this was to follow. Nothing that was recorded is told to it
         before `everything` is, by the next commit or pulse; what it said itself it says again.
@@ -352,7 +355,7 @@ class Holders:
             elif isinstance(message, CancelRun) and (held := holder.runs.get(message.run_id)) is not None:
                 held.quiet = False
             heard.append(message)
-        holder.deliver(heard)
+        holder.deliver(heard, now)
 
     def forget(self, lease_id: UUID, run_id: UUID, *, kept: bool = False) -> bool:
         """The holder has let the run go, and has `kept` its body; return whether it has room for one that waits."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from uuid import UUID
 
@@ -180,26 +181,20 @@ async def _write(
     ]
     offer = starts.offer([(events[run[4] - 1].workspace_id, run[2]) for run in runs])
     wanted = _wanted(events, known)
-    values = [
-        (str(event.workspace_id), event.name, match_hash, event.id, place)
-        for place, event, hashes in wanted
-        for match_hash in hashes[1:]
-    ]
-    columns = (
-        list(known.revisions),
-        list(known.revisions.values()),
-        *event_columns(connection, events),
-        *_columns(values, 5),
-        _batches(events),
-        HELD_FOR if own else timedelta(),
-    )
+    columns = _Columns(connection, events, known, wanted, own)
     row = None
     try:
         if waken is not None and own and not runs and all(event.ts is None for event in events):
-            row = await _wake(connection, waken, columns, wanted, known)
+            row = await _wake(connection, waken, columns)
+        if row is None and columns.alone is not None:
+            ids, functions = [run[0] for run in runs], [run[2] for run in runs]
+            (event,) = events
+            row = await connection.of(event.workspace_id).fetchrow(
+                "accept_event", *columns.alone, ids, functions, *offer.columns
+            )
         if row is None:
-            functions = _columns(sorted({run[1:3] for run in runs}), 2)
-            row = await connection.fetchrow("accept_events", *columns, *_columns(runs, 5), *functions, *offer.columns)
+            pairs = _columns(sorted({run[1:3] for run in runs}), 2)
+            row = await connection.fetchrow("accept_events", *columns.all, *_columns(runs, 5), *pairs, *offer.columns)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "events_pkey":
             raise
@@ -221,20 +216,22 @@ async def _write(
     return Accepted(queued, delivery, elsewhere=False, taken=waken is not None and waken.wakes_all_of(effective))
 
 
-async def _wake(
-    connection: Connection, waken: Waking, columns: Sequence[object], wanted: Sequence[Wanted], known: Known
-) -> Record | None:
+async def _wake(connection: Connection, waken: Waking, columns: _Columns) -> Record | None:
     """Write events that start no run and have no time of their own, and wake who is known to wait for them; None:
     nobody is, or something speaks against it, and nothing was written.
 
     Where payloads are sealed it is not done: an event would have to be put together for its workflow before it has its
     time.
     """
-    offered = None if connection.seals else waken.offer(wanted, known.revisions)
+    offered = None if connection.seals else waken.offer(columns.wanted, columns.known.revisions)
     if offered is None:
         return None
     try:
-        row = await connection.fetchrow("accept_and_wake", *columns, *offered.columns)
+        if columns.alone is not None and offered.alone is not None:
+            workspace = connection.of(columns.events[0].workspace_id)
+            row = await workspace.fetchrow("accept_event_and_wake", *columns.alone, *offered.alone)
+        else:
+            row = await connection.fetchrow("accept_and_wake", *columns.all, *offered.columns)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "steps_taken":
             raise
@@ -242,6 +239,49 @@ async def _wake(
     if row is not None:
         waken.took(offered, row)
     return row
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Events, as the statements want them."""
+
+    connection: Connection
+    events: Sequence[EventRow]
+    known: Known
+    wanted: Sequence[Wanted]
+    own: bool
+
+    @cached_property
+    def alone(self) -> tuple[object, ...] | None:
+        """Of a single event without a time of its own, behind its workspace; None: it is not one."""
+        if len(self.events) != 1 or self.events[0].ts is not None:
+            return None
+        (event,) = self.events
+        data = self.connection.of(event.workspace_id).sealed(event.data)
+        hashes = [match_hash for *_, hashes in self.wanted for match_hash in hashes[1:]]
+        revision = self.known.revisions[event.workspace_id]
+        return revision, event.id, event.name, data, event.traceparent, hashes, self._held_for
+
+    @property
+    def all(self) -> tuple[object, ...]:
+        """Of all of them."""
+        values = [
+            (str(event.workspace_id), event.name, match_hash, event.id, place)
+            for place, event, hashes in self.wanted
+            for match_hash in hashes[1:]
+        ]
+        return (
+            list(self.known.revisions),
+            list(self.known.revisions.values()),
+            *event_columns(self.connection, self.events),
+            *_columns(values, 5),
+            _batches(self.events),
+            self._held_for,
+        )
+
+    @property
+    def _held_for(self) -> timedelta:
+        return HELD_FOR if self.own else timedelta()
 
 
 def _effective(wanted: Sequence[Wanted], positions: Sequence[int], now: datetime) -> list[EffectiveEvent]:

@@ -1,7 +1,7 @@
 """The event waits of parked runs that this server remembers, so that an event may wake a run in its own commit.
 
 Only a shortcut: what is remembered may be out of date, and the statement that wakes checks it under the lock of the run
-(`accept_and_wake`). Whoever is not remembered is found by the look for waiters.
+(`accept_and_wake`, or `accept_event_and_wake`). Whoever is not remembered is found by the look for waiters.
 """
 
 from __future__ import annotations

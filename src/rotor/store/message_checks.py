@@ -46,6 +46,8 @@ def refusal(message: RunMessage, *, payload_bytes_max: int) -> Refused | None:
             return None
         if type(message) is RunParked and 0 <= message.n <= COUNT_MAX:
             return None
+        if type(message) is StepParked and _is_plain_wait(message):
+            return None
         for payload in _payloads(message):
             json.check(payload, payload_bytes_max=payload_bytes_max)
     except PayloadError as error:
@@ -61,14 +63,26 @@ def _refused(message: RunMessage, name: str, text: str) -> Refused:
 
 def _is_plain(message: StepDone) -> bool:
     """Nothing can be wrong with it but its payload; false decides nothing."""
+    return _is_plainly_named(message) and 0 <= message.attempts <= COUNT_MAX and 0 <= message.elapsed_ms <= COUNT_MAX
+
+
+def _is_plain_wait(message: StepParked) -> bool:
+    """Nothing is wrong with it; false decides nothing."""
+    return (
+        _is_plainly_named(message)
+        and message.child is None
+        and not message.equals
+        and next(_parked(message), None) is None
+    )
+
+
+def _is_plainly_named(message: StepDone | StepParked) -> bool:
     return (
         0 < len(message.id) <= limits.ID_CHARACTERS
         and message.id.isascii()
         and "\0" not in message.id
         and 0 <= message.n <= COUNT_MAX
         and 0 <= message.index <= limits.STEPS_PER_RUN
-        and 0 <= message.attempts <= COUNT_MAX
-        and 0 <= message.elapsed_ms <= COUNT_MAX
     )
 
 

@@ -101,7 +101,7 @@ class Starting:
         for worker, start in self._started:
             run_id = UUID(start.run_id)
             if self._holders.is_on(worker.lease_id, worker.connection):
-                self._holders.start(worker.lease_id, run_id, start, quiet=True)
+                self._holders.start(worker.lease_id, run_id, start, quiet=True, now=len(self._started) == 1)
             else:
                 lost = HolderLost(run_id, worker.lease_id, unreached_seconds=0, connection=worker.connection)
                 self._give_back(lost)

@@ -59,6 +59,15 @@ class Offered(NamedTuple):
     """Deliveries that have been looked at."""
 
     @property
+    def alone(self) -> tuple[object, ...] | None:
+        """As the statement for a single event and run wants it; None: there are several."""
+        if len(self.takers) > 1:
+            return None
+        ((wait, event, _),) = self.takers
+        keeper, key = self.keepers[wait.key.run_id], wait.key
+        return *keeper, key.run_id, wait.group, key.id, key.index, _up_to_its_time(event), self.looked
+
+    @property
     def columns(self) -> tuple[object, ...]:
         """As the statement wants it."""
         waits = [taker.wait for taker in self.takers]
@@ -172,7 +181,7 @@ class Waking:
                 continue
             memo = replace(memo_of(_ended(arrival)), group=self._group)
             resume = ResumeRun(run_id=str(arrival.run_id), memo=[memo], settled=settled)
-            self._holders.start(lease_id, arrival.run_id, resume, quiet=quiet)
+            self._holders.start(lease_id, arrival.run_id, resume, quiet=quiet, now=len(self._woken) == 1)
         self._changes.runs_changed(arrival.run_id for arrival in self.woken)
         if waits := ended_waits(map(_ended, self.woken)):
             self._trace(waits, self._group)

@@ -21,12 +21,42 @@ AS $$ SELECT octet_length(payload) - CASE WHEN substring(payload FROM 1 FOR 1) =
 -- What a column may hold. As domains: the checks of a table are read and prepared anew by each statement that writes to it, those of
 -- a domain once in a session. As parameters, and in lists, they are text: of a type that the driver does not know it would ask first.
 CREATE DOMAIN short_text AS text CHECK (VALUE <> '' AND length(VALUE) <= 256);
+CREATE DOMAIN natural_int AS int CHECK (VALUE >= 0);
+CREATE DOMAIN run_depth AS int CHECK (VALUE BETWEEN 0 AND 32);
 CREATE DOMAIN run_status AS text CONSTRAINT runs_status
     CHECK (VALUE IN ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled'));
 CREATE DOMAIN step_status AS text CONSTRAINT steps_status
     CHECK (VALUE IN ('running', 'retrying', 'waiting', 'completed', 'failed', 'cancelled', 'timed_out'));
 CREATE DOMAIN step_op AS text CONSTRAINT steps_op
     CHECK (VALUE IN ('run', 'sleep', 'wait_for_event', 'invoke', 'send_event', 'wait_for_signal'));
+
+-- What columns of one row may hold together: domains of rows, for the same reason. The tables that each step writes check no more than
+-- that their columns make one.
+CREATE TYPE run_columns AS (
+    status             run_status,
+    due_at             timestamptz,
+    lease_id           uuid,
+    ended_at           timestamptz,
+    has_error          boolean,
+    parent_run_id      uuid,
+    parent_step_id     text,
+    parent_step_index  int,
+    versions           text[],
+    versions_since     timestamptz[]
+);
+CREATE DOMAIN run_shape AS run_columns
+    CONSTRAINT runs_queued_is_due CHECK (((VALUE).status = 'queued') = ((VALUE).due_at IS NOT NULL))
+    CONSTRAINT runs_running_is_held CHECK (((VALUE).status = 'running') = ((VALUE).lease_id IS NOT NULL))
+    CONSTRAINT runs_ended_has_end CHECK (((VALUE).status IN ('completed', 'failed', 'cancelled')) = ((VALUE).ended_at IS NOT NULL))
+    CONSTRAINT runs_failed_has_error CHECK (((VALUE).status = 'failed') = (VALUE).has_error)
+    CONSTRAINT runs_child_has_step CHECK (
+        ((VALUE).parent_run_id IS NULL) = ((VALUE).parent_step_id IS NULL)
+        AND ((VALUE).parent_run_id IS NULL) = ((VALUE).parent_step_index IS NULL))
+    CONSTRAINT runs_versions_have_beginnings CHECK (cardinality((VALUE).versions) = cardinality((VALUE).versions_since));
+CREATE TYPE step_columns AS (status step_status, ended_at timestamptz);
+CREATE DOMAIN step_shape AS step_columns
+    CONSTRAINT steps_ended_has_end
+        CHECK (((VALUE).status IN ('completed', 'failed', 'cancelled', 'timed_out')) = ((VALUE).ended_at IS NOT NULL));
 
 CREATE TABLE workspaces (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -169,12 +199,12 @@ CREATE TABLE runs (
     function_id          text NOT NULL,
     event_id             text NOT NULL,
     status               run_status NOT NULL,
-    attempt              int NOT NULL DEFAULT 0,   -- tries of the body that failed
+    attempt              natural_int NOT NULL DEFAULT 0,    -- tries of the body that failed
     due_at               timestamptz,          -- when a queued run may be claimed
     lease_id             uuid,                 -- who holds a running run
-    settled              int NOT NULL DEFAULT 0,   -- waits that came to an end
-    losses               int NOT NULL DEFAULT 0,   -- holders lost since the last progress
-    depth                int NOT NULL DEFAULT 0,
+    settled              natural_int NOT NULL DEFAULT 0,    -- waits that came to an end
+    losses               natural_int NOT NULL DEFAULT 0,    -- holders lost since the last progress
+    depth                run_depth NOT NULL DEFAULT 0,
     parent_run_id        uuid,
     parent_step_id       text,
     parent_step_index    int,
@@ -190,13 +220,9 @@ CREATE TABLE runs (
     created_at           timestamptz NOT NULL,
     started_at           timestamptz,
     ended_at             timestamptz,
-    CONSTRAINT runs_counts CHECK (attempt >= 0 AND settled >= 0 AND losses >= 0 AND depth BETWEEN 0 AND 32),
-    CONSTRAINT runs_queued_is_due CHECK ((status = 'queued') = (due_at IS NOT NULL)),
-    CONSTRAINT runs_running_is_held CHECK ((status = 'running') = (lease_id IS NOT NULL)),
-    CONSTRAINT runs_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
-    CONSTRAINT runs_versions_have_beginnings CHECK (cardinality(versions) = cardinality(versions_since)),
-    CONSTRAINT runs_failed_has_error CHECK ((status = 'failed') = (error IS NOT NULL)),
-    CONSTRAINT runs_child_has_step CHECK ((parent_run_id IS NULL) = (parent_step_id IS NULL) AND (parent_run_id IS NULL) = (parent_step_index IS NULL))
+    CONSTRAINT runs_shape CHECK (
+        ROW(status, due_at, lease_id, ended_at, error IS NOT NULL, parent_run_id, parent_step_id, parent_step_index, versions, versions_since)
+        ::run_shape IS DISTINCT FROM NULL)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05); -- each run leaves one or two dead rows: no fifth of all may pile up
 CREATE INDEX runs_due ON runs (workspace_id, function_id, due_at) WHERE status = 'queued';
 CREATE INDEX runs_held ON runs (lease_id) WHERE lease_id IS NOT NULL;
@@ -215,10 +241,10 @@ ALTER TABLE runs ADD PRIMARY KEY (id);
 CREATE TABLE steps (
     run_id        uuid NOT NULL,
     id            text NOT NULL,
-    index         int NOT NULL,
+    index         natural_int NOT NULL,
     op            step_op NOT NULL,
     status        step_status NOT NULL,
-    attempts      int NOT NULL DEFAULT 0,
+    attempts      natural_int NOT NULL DEFAULT 0,
     output        bytea,
     error         bytea,
     child_run_id  uuid,
@@ -230,8 +256,7 @@ CREATE TABLE steps (
     settled_group bigint NOT NULL,            -- the commit that last changed it
     position      int NOT NULL,               -- its place within that commit
     PRIMARY KEY (run_id, id, index),
-    CONSTRAINT steps_counts CHECK (index >= 0 AND attempts >= 0),
-    CONSTRAINT steps_ended_has_end CHECK ((status IN ('completed', 'failed', 'cancelled', 'timed_out')) = (ended_at IS NOT NULL))
+    CONSTRAINT steps_shape CHECK (ROW(status, ended_at)::step_shape IS DISTINCT FROM NULL)
 ) WITH (fillfactor = 85);
 -- One event is taken by one wait of a run. It leads with the event, for people who ask which runs took it.
 CREATE UNIQUE INDEX steps_taken ON steps (event_id, run_id) WHERE event_id IS NOT NULL AND op = 'wait_for_event';

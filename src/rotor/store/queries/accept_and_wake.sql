@@ -81,5 +81,5 @@ WITH batch AS MATERIALIZED (
     RETURNING runs.id, runs.settled, runs.losses
 )
 SELECT false AS stale, now, number, positions.at AS positions, ARRAY(SELECT id FROM delivered ORDER BY id) AS deliveries,
-       '{}'::text[] AS started, ARRAY(SELECT ROW(id, settled, losses) FROM awake) AS woken
+       '{}'::text[] AS started, ARRAY(SELECT ROW(id, settled::int, losses::int) FROM awake) AS woken
 FROM batch, positions

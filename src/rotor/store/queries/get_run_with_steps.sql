@@ -1,8 +1,8 @@
 -- One run of a workspace with the event that started it, and its first steps in the order in which they began: a row a step,
 -- or one without. $3: those of a run that has not ended, too; $4 is how many at most, $5 the payload bytes after which they
--- are cut short; `followed`: there is another step after this one. The payloads of the run itself are in the first row alone.
+-- are cut short; `followed`: there is another step after this one. The run itself is in the first row alone.
 -- Called by store.runs. Index: runs_pkey, events_pkey, steps_pkey. Locks: none.
-WITH run AS (
+WITH run AS MATERIALIZED (
     SELECT runs.id AS run_id, function_id AS run_function_id, status AS run_status, attempt AS run_attempt,
            output AS run_output, error AS run_error, parent_run_id AS run_parent_run_id, replay_of AS run_replay_of,
            cancel_requested_at AS run_cancel_requested_at, created_at AS run_created_at, started_at AS run_started_at,
@@ -13,7 +13,7 @@ WITH run AS (
     -- Not a plain comparison of the workspace: that would let an index be read that has all its runs.
     WHERE runs.id = $2 AND (runs.workspace_id = $1) IS TRUE
 ), page AS (
-    SELECT run.*, step.*,
+    SELECT step.*,
            version_at(versions, versions_since, coalesce(CASE WHEN op IN ('run', 'send_event') THEN ended_at END, started_at))
                AS version,
            coalesce(octet_length(output), 0) + coalesce(octet_length(error), 0) AS size
@@ -31,13 +31,11 @@ WITH run AS (
     FROM page
     WINDOW began AS (ORDER BY started_at, id, index)
 )
-SELECT run_id, run_function_id, run_status, run_attempt, run_parent_run_id, run_replay_of, run_cancel_requested_at,
-       run_created_at, run_started_at, run_ended_at, run_event_id, run_event_name, run_event_ts,
-       CASE WHEN place = 1 THEN run_output END AS run_output,
-       CASE WHEN place = 1 THEN run_error END AS run_error,
-       CASE WHEN place = 1 THEN run_event_data END AS run_event_data,
+SELECT run_id, run_function_id, run_status, run_attempt, run_output, run_error, run_parent_run_id, run_replay_of,
+       run_cancel_requested_at, run_created_at, run_started_at, run_ended_at, run_event_id, run_event_name, run_event_data, run_event_ts,
        id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for, deadline, started_at, ended_at, version, followed
 FROM measured
+LEFT JOIN run ON place = 1
 WHERE bytes_before < $5
 ORDER BY measured.started_at, measured.id, measured.index
 LIMIT $4
