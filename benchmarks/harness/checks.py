@@ -18,6 +18,8 @@ __all__ = ["Ended", "Span", "check_chain", "check_chains", "check_parallel", "en
 
 GIVEN_UP_AFTER_SECONDS = 120
 LOOK_SECONDS = 0.1
+LOOK_SHARE = 50
+"""So many times as long as a look took, the next one waits: to count 20,000 runs takes Postgres 15 ms."""
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -50,10 +52,12 @@ async def until_status(
 ) -> None:
     """Until `count` of the runs that were made since then are in one of the statuses. Raises `WrongError` where not."""
     deadline = time.monotonic() + within_seconds
+    looked = time.monotonic()
     while await _count(rows, function_id, since, statuses) < count:
         if time.monotonic() > deadline:
             raise WrongError(f"not all of {count} runs came to {statuses}: {await _statuses(rows, function_id, since)}")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - looked)))
+        looked = time.monotonic()
 
 
 async def _count(rows: asyncpg.Connection[Any], function_id: str, since: float, statuses: tuple[str, ...]) -> int:
