@@ -183,16 +183,16 @@ def test_whatever_answers_the_greeting_but_a_websocket_is_refused(answer: bytes)
 async def test_a_host_is_reached_by_its_second_address_where_the_first_swallows_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with await asyncio.start_server(Peer().serve, "127.0.0.2", 0) as server:
-        _, port = server.sockets[0].getsockname()
-        with socket.socket() as deaf, socket.socket() as waiting:
-            deaf.bind(("127.0.0.1", port))
-            deaf.listen(0)
-            waiting.connect(("127.0.0.1", port))  # for this one there is room, and for no other
+    with socket.socket() as deaf, socket.socket() as waiting:
+        deaf.bind(("127.0.0.2", 0))  # neither address is used by others, so that the port is free at both
+        deaf.listen(0)
+        _, port = deaf.getsockname()
+        waiting.connect(("127.0.0.2", port))  # for this one there is room, and for no other
+        async with await asyncio.start_server(Peer().serve, "127.0.0.3", port):
 
             async def addresses(*_: object, **__: object) -> list[object]:
                 return [
-                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.1", "127.0.0.2")
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.3")
                 ]
 
             monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
