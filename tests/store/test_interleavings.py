@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from rotor import limits
-from rotor.engine.arrivals import HolderLost
+from rotor.engine.arrivals import Cancelled, HolderLost
 from rotor.protocol.messages import DropRun
 from rotor.store import functions, leases
 from rotor.store import migrate as migrate_module
@@ -82,6 +82,27 @@ async def test_a_run_that_completes_as_it_is_being_cancelled_is_cancelled(store:
 
     run = await run_row(store.database, run_id)
     assert (run["status"], run["output"]) == ("cancelled", None)
+
+
+async def test_a_cancellation_that_waits_for_another_run_ends_this_one_after_what_it_did_meanwhile(
+    store: Store, second_store: Store
+) -> None:
+    await serve(store, "f")
+    other_run = await begin(store)
+    run_id = await begin(store)
+    holder = await Holder.connect(store)
+    await holder.claim()
+    async with locked(store.database, ROW, other_run) as other:
+        cancelling = asyncio.create_task(second_store.committer.submit_all([Cancelled(other_run), Cancelled(run_id)]))
+        await until_blocked(other)
+        await holder.say(messages.done(run_id, "a", 1))
+        await holder.say(messages.sleeps(run_id, "nap"), messages.parked(run_id))
+    await cancelling
+
+    run = await run_row(store.database, run_id)
+    done, nap = [await step_row(store.database, run_id, name) for name in ("a", "nap")]
+    assert (run["status"], done["status"], nap["status"]) == ("cancelled", "completed", "cancelled")
+    assert done["ended_at"] < nap["started_at"] < run["ended_at"] == nap["ended_at"]
 
 
 async def test_of_two_completions_of_a_signal_one_is_refused(store: Store, second_store: Store) -> None:

@@ -132,7 +132,7 @@ CASES: dict[str, tuple[set[str], tuple[Any, ...]]] = {
             *(runs, ["running"] * BATCH, none, zeros, zeros, zeros, *[none] * 4, [False] * BATCH),
         ),
     ),
-    "close_steps": ({"steps_pkey", "waits_pkey", "signals_run"}, (runs, month)),
+    "close_steps": ({"steps_pkey", "waits_pkey", "signals_run"}, (runs, month, long_ago)),
     "release_signals": ({"signals_pkey"}, (ones, [f"sig{n}" for n in range(BATCH)], month)),
     "read_memos": ({"steps_pkey"}, (runs, zeros)),
     "read_news": ({"steps_pkey"}, (runs, runs)),

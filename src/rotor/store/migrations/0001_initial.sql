@@ -4,9 +4,15 @@
 -- No foreign keys on the tables that each step writes: the run's row lock keeps them whole, and a check per row would cost more than the row.
 -- Run-scoped tables lead their keys with the run id, topic-scoped ones with (workspace, topic), so that each can be distributed.
 
--- The one clock. Tests move it by the setting rotor.clock_offset of their own connections; nothing else sets that.
+-- The one clock: when the transaction began. Tests move it by the setting rotor.clock_offset of their own connections; nothing else
+-- sets that.
 CREATE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE
 AS $$ SELECT now() + coalesce(nullif(current_setting('rotor.clock_offset', true), '')::interval, interval '0') $$;
+
+-- The same clock as the statement began: for what a transaction writes once it has its locks. It may have waited for them while others
+-- wrote of the same runs, and what it writes came after that.
+CREATE FUNCTION rotor_statement_now() RETURNS timestamptz LANGUAGE sql STABLE
+AS $$ SELECT statement_timestamp() + (rotor_now() - now()) $$;
 
 -- Which code a run had at a moment: the last of its versions that began by then.
 CREATE FUNCTION version_at(versions text[], since timestamptz[], moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE

@@ -1,9 +1,10 @@
 -- The committer: all rows of steps, waits and runs that a batch comes to, under the runs' locks. Primary key look-ups and upserts.
 -- $1 to $14 are steps: one that has ended is left as it is. $15 to $17 are waits that are over, unless they begin again.
 -- $18 to $29 are steps that park: an event's wait owes the look back at what came before it. $30 to $40 are runs as they are to be.
--- Returns the number of the commit, how many steps it wrote, and how many seconds away the nearest of the new deadlines is.
+-- What it writes happens now, under the locks; what a wait looks back at begins with the transaction, as do the events that it accepts.
+-- Returns the number of the commit and its time, how many steps it wrote, and how many seconds away the nearest new deadline is.
 WITH batch AS MATERIALIZED (
-    SELECT nextval('commit_group') AS number, rotor_now() AS now
+    SELECT nextval('commit_group') AS number, rotor_statement_now() AS now, rotor_now() AS began
 ), put AS (
     INSERT INTO steps (run_id, id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for,
                        deadline, started_at, ended_at, settled_group, position)
@@ -36,7 +37,7 @@ WITH batch AS MATERIALIZED (
     SELECT new.run_id, new.step_id, new.step_index, new.workspace_id,
            coalesce(new.until, batch.now + new.seconds * interval '1 second'),
            new.topic, new.path, new.match_hash, new.equals, new.expression,
-           CASE WHEN new.match_hash IS NOT NULL THEN coalesce(new.since, batch.now) END,
+           CASE WHEN new.match_hash IS NOT NULL THEN coalesce(new.since, batch.began) END,
            new.match_hash IS NOT NULL
     FROM unnest($18::uuid[], $19::text[], $20::int[], $21::bigint[], $22::float8[], $23::timestamptz[], $24::text[], $25::text[],
                 $26::bigint[], $27::bytea[], $28::bytea[], $29::timestamptz[])
@@ -65,6 +66,6 @@ WITH batch AS MATERIALIZED (
          batch
     WHERE runs.id = new.id
 )
-SELECT number, (SELECT count(*) FROM put) AS written,
+SELECT number, now, (SELECT count(*) FROM put) AS written,
        (SELECT extract(epoch FROM min(deadline) - batch.now)::float8 FROM parked) AS deadline_seconds
 FROM batch
