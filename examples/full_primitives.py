@@ -89,10 +89,10 @@ async def campaign(rotor: Rotor, company: str, *, approved: bool | None, opens: 
     """Request one campaign, play the people in it, and print how it ended."""
     event_id = await rotor.send("campaign.requested", {"contactId": "123", "company": company})
     (run,) = (await rotor.events.get(event_id)).runs
-    if approved is not None:  # the run need not wait for it yet: a signal that comes early is kept
-        await rotor.complete_signal(f"campaign-approval-{run.id}", {"approved": approved})
-    if opens:  # nor for this: it looks back to its own start
+    if opens:  # the run need not wait for it yet: it looks back to its own start
         await rotor.send("email.opened", {"email": "ada@example.com"})
+    if approved is not None:  # nor for this: a signal that comes early is kept
+        await rotor.complete_signal(f"campaign-approval-{run.id}", {"approved": approved})
     run = await rotor.runs.wait(run.id)
     enriched = {step.id: step.status for step in run.steps}["enrich-contact"]
     print(f"{run.status}, enrichment {enriched}: {run.output}")

@@ -47,7 +47,7 @@ class Dev:
 
     def play(self, example: str, **environment: str) -> str:
         """What the example prints, with a worker for its functions."""
-        with self.process("rotor.cli", "worker", f"examples/{example}", ready="connected", **environment):
+        with self.process("rotor.cli", "worker", f"examples/{example}", ready="connected to", **environment):
             played = subprocess.run(
                 [sys.executable, f"examples/{example}"],
                 cwd=ROOT,
@@ -99,7 +99,7 @@ def test_every_example_is_run_here() -> None:
 
 PLAYED: dict[str, dict[str, str]] = {
     "welcome_sequence.py": {"INITIAL_WAIT": "300ms"},
-    "full_primitives.py": {"INITIAL_DELAY": "100ms", "APPROVAL_TIMEOUT": "2s", "OPEN_TIMEOUT": "500ms"},
+    "full_primitives.py": {"INITIAL_DELAY": "100ms", "APPROVAL_TIMEOUT": "10s", "OPEN_TIMEOUT": "500ms"},
     "fan_out.py": {},
     "child_workflow.py": {},
     "cancellation.py": {},
@@ -118,7 +118,7 @@ async def test_the_schedule_of_the_report_fires(dev: Dev) -> None:
     due = (
         f"UPDATE {schema}.triggers SET next_at = '2026-03-02 08:00Z' WHERE function_id = 'weekly-report' AND cron <> ''"
     )
-    with dev.process("rotor.cli", "worker", "examples/cron.py", ready="connected"):
+    with dev.process("rotor.cli", "worker", "examples/cron.py", ready="connected to"):
         connection = await asyncpg.connect(dev.dsn)
         try:
             await connection.execute(due)

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from typing import Any
 
@@ -175,9 +176,9 @@ def at_a_terminal(dev: RotorDev, *arguments: str, typed: list[tuple[str, str]]) 
     environment = {**os.environ, "ROTOR_URL": dev.url, "TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        screen = ""
+        screen, decoder = "", getincrementaldecoder("utf-8")(errors="replace")
         while part := read_some(ours):
-            screen += part
+            screen += decoder.decode(part)
             if typed and typed[0][0] in screen:
                 os.write(ours, typed.pop(0)[1].encode())
     os.close(ours)
@@ -185,11 +186,11 @@ def at_a_terminal(dev: RotorDev, *arguments: str, typed: list[tuple[str, str]]) 
     return process.returncode, re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", screen)
 
 
-def read_some(terminal: int) -> str:
+def read_some(terminal: int) -> bytes:
     try:
-        return os.read(terminal, 65_536).decode(errors="replace")
+        return os.read(terminal, 65_536)
     except OSError:  # EIO: the other side has closed it
-        return ""
+        return b""
 
 
 def which(dev: RotorDev, signal: str) -> list[tuple[str, str]]:

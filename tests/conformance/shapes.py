@@ -113,7 +113,7 @@ def _dev(shape: Shape, processes: Processes) -> Shape:
 def _worker(shape: Shape, processes: Processes) -> Shape:
     shape = _server(shape, processes)
     log_start = {**shape.environment, "ROTOR_LOG": "info"}
-    processes.start(["rotor.cli", "worker", APP], log_start, "connected")
+    processes.start(["rotor.cli", "worker", APP], log_start, "connected to")
     return shape
 
 

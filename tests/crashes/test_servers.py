@@ -98,19 +98,21 @@ async def test_an_event_that_was_acknowledged_has_its_run_though_its_server_is_k
     await worker.ended()
     rotor = bench.client()
     acknowledged: list[str] = []
+    under_way = asyncio.Event()
 
     async def send(number: int) -> None:
         with contextlib.suppress(RotorError):
             while True:
                 acknowledged.append(await rotor.send("chain", {"key": "x", "steps": 1}))
+                if len(acknowledged) == 100:
+                    under_way.set()
 
     sending = [asyncio.create_task(send(number)) for number in range(8)]
-    await asyncio.sleep(0.7)
+    await under_way.wait()
     server.kill()
     for task in sending:
         task.cancel()
     await asyncio.gather(*sending, return_exceptions=True)
-    assert acknowledged
     rows = await bench.rows("SELECT event_id FROM runs")
     assert set(acknowledged) <= {row["event_id"] for row in rows}
     assert len(rows) == len({row["event_id"] for row in rows})

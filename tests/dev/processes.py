@@ -28,20 +28,25 @@ Whom: TypeAlias = Callable[[Sequence[str]], list[str]]
 
 def lives(process_id: int) -> bool:
     """Whether the process exists and is not a zombie."""
+    return parent_of(process_id) is not None
+
+
+def parent_of(process_id: int) -> int | None:
+    """None: the process does not exist, or is a zombie."""
     try:
         facts = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return facts.rpartition(")")[2].split()[0] != "Z"
+        return None
+    state, parent = facts.rpartition(")")[2].split()[:2]
+    return int(parent) if state != "Z" else None
 
 
 def offspring(process_id: int) -> list[int]:
     """Every living process below `process_id`."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and lives(int(entry.name)):
-            facts = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            parents.setdefault(int(facts[1]), []).append(int(entry.name))
+        if entry.name.isdigit() and (parent := parent_of(int(entry.name))) is not None:
+            parents.setdefault(parent, []).append(int(entry.name))
     found: list[int] = []
     pending = [process_id]
     while pending:

@@ -98,7 +98,7 @@ def test_an_event_runs_the_app_and_a_restart_on_its_data_keeps_the_run(start: St
 
 
 def test_its_worker_takes_as_many_runs_at_once_as_it_is_told(shared: RotorDev) -> None:
-    with urllib.request.urlopen(f"{shared.url}/dashboard/workers", timeout=5) as page:
+    with urllib.request.urlopen(f"{shared.url}/dashboard/workers", timeout=60) as page:
         assert "of 7 in use" in page.read().decode()
 
 

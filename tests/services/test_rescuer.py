@@ -113,9 +113,10 @@ async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(s
     holder, run_id = await hold(store)
     await holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id))
     await store.database.of(1).fetchrow("complete_signal", "s", b"1", limits.SIGNAL_KEPT)
+    await change(store.database, "UPDATE signals SET completed_at = rotor_now() + interval '1 hour'")
     await Rescuer(store).tick()
     assert await status_of(store.database, run_id) == "waiting", "its server is given a moment"
-    store.database.advance(timedelta(seconds=1))
+    store.database.advance(timedelta(hours=1, seconds=1))
     await Rescuer(store).tick()
 
     assert (await step_row(store.database, run_id, "gate"))["output"] == b"1"

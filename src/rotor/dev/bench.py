@@ -123,7 +123,9 @@ async def _served(dsn: str, schema: str, ledger: Ledger, runs: int) -> AsyncIter
         ledger.ended += 1
         return total
 
-    server = Server(ServerConfig(database_url=dsn, schema=schema, port=_free_port(), dev=True))
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = ServerConfig(database_url=dsn, schema=schema, port=listening.getsockname()[1], dev=True)
+    server = Server(config, listening=listening)
     await server.start()
     worker = connect([bench], url=server.config.url, slots=min(max(runs, 100), 1_000), name="rotor bench")
     connected = asyncio.Event()
@@ -190,10 +192,3 @@ async def _query(server: Server) -> float:
     began = time.perf_counter()
     await server.store.database.fetchval("read_clock")
     return (time.perf_counter() - began) * 1_000
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -27,7 +27,7 @@ class Service(ThreadingHTTPServer):
         self.asked: Counter[str] = Counter()
         self.tokens: set[str | None] = set()
         self.closing = threading.Event()
-        self.twins = threading.Barrier(2, timeout=5)
+        self.twins = threading.Barrier(2, timeout=60)
 
     def person(self, email: str) -> tuple[int, Any]:
         self.asked[email] += 1
@@ -92,7 +92,7 @@ def environment(service: Service) -> dict[str, str]:
     return {
         "ENRICHMENT_URL": f"http://127.0.0.1:{service.server_port}",
         "ENRICHMENT_API_KEY": "secret",
-        "ENRICHMENT_CONTACT_TIMEOUT": "6s",
+        "ENRICHMENT_CONTACT_TIMEOUT": "12s",
         "ENRICHMENT_TIMEOUT": "30s",
     }
 

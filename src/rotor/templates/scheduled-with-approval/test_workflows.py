@@ -25,7 +25,7 @@ from slack import post
 
 FOLDER = Path(__file__).parent
 PATIENCE_SECONDS = 40
-APPROVAL_SECONDS = 6
+APPROVAL_SECONDS = 12
 
 
 class Slack(ThreadingHTTPServer):
