@@ -29,6 +29,9 @@ GIVEN_UP_AFTER_SECONDS = 60.0
 ASKED_AGAIN_AFTER_SECONDS = 0.1
 """How soon after an answer who waits for the end of a run asks again. The server has waited before it gave it."""
 LOG_FOLLOWED_EVERY_SECONDS = 1.0
+LOOKS_AT_LAST_LINES = 2
+"""How often a log that is followed is read once its run has ended: its last lines are written by themselves, and may
+come after that."""
 
 
 class Api:
@@ -124,8 +127,10 @@ class Runs:
         """
         cursor: str | None = None
         told = -1
-        while True:
-            ended = not follow or (await self.get(run_id)).ended
+        looks_left = LOOKS_AT_LAST_LINES if follow else 1
+        while looks_left:
+            if not follow or (await self.get(run_id)).ended:
+                looks_left -= 1
             while True:
                 page = await self._api.get(Page[LogLine], _path("runs", run_id, "logs"), {"cursor": cursor})
                 for line in page.items:
@@ -135,9 +140,8 @@ class Runs:
                 if page.next_cursor is None:
                     break
                 cursor = page.next_cursor
-            if ended:
-                return
-            await asyncio.sleep(LOG_FOLLOWED_EVERY_SECONDS)
+            if looks_left:
+                await asyncio.sleep(LOG_FOLLOWED_EVERY_SECONDS)
 
     async def wait(self, run_id: str, *, timeout: str | float | timedelta | None = None) -> Run:
         """The run once it has ended, however it ended: look at `status`, `output` and `error`.

@@ -38,7 +38,7 @@ def _is_address(url: str) -> bool:
     """Whether `url` is a scheme and a host, perhaps with a port and a path."""
     try:
         parts = urlsplit(url)
-        names_server = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port, or an IPv6 address, that is none
+        names_server = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a port, an IPv6 address or a name that is none
         return False
     return names_server and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
