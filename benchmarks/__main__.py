@@ -17,6 +17,7 @@ from benchmarks import questions
 from benchmarks.harness.database import check_durable, postgres_in
 from benchmarks.harness.figures import Figure, WrongError
 from benchmarks.harness.floor import measure_floor
+from benchmarks.harness.pace import measure_pace
 from benchmarks.harness.report import Answer, Report, print_report
 from benchmarks.harness.stage import Stage
 from benchmarks.harness.usage import busy_share, machine_ticks
@@ -60,13 +61,15 @@ async def ask_all(options: argparse.Namespace) -> Report:
 async def ask(name: str, stage: Stage) -> Answer:
     """One question on a stage of its own. What was wrong is reported, and no figure of it counts."""
     print(f"{name} ...", file=sys.stderr, flush=True)
-    before, figures, wrong = machine_ticks(), list[Figure](), ""
+    figures, wrong, pace = list[Figure](), "", await measure_pace()
+    before = machine_ticks()
     try:
         async with stage:
             figures = await import_module(f"benchmarks.questions.{name}").ask(stage)
     except WrongError as error:
         wrong = str(error)
-    return Answer(name=name, figures=figures, wrong=wrong, machine_busy=busy_share(before, machine_ticks()))
+    busy = busy_share(before, machine_ticks())
+    return Answer(name=name, figures=figures, wrong=wrong, machine_busy=busy, pace=(pace, await measure_pace()))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     wrong: str = ""
     machine_busy: float = 0.0
     """The share of all cores that was busy meanwhile, with whatever else ran."""
+    pace: tuple[list[float], list[float]]
+    """`measure_pace`, before the question and after it: the less, the faster the machine was."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def print_report(report: Report) -> None:
     """Print the table; figures in steps/s with their ratio to the floor."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("WHAT", "VALUE", "REACH", "AIM", "", "OF THE FLOOR"):
+    for name in ("WHAT", "VALUE", "REACH", "AIM", "", "OF THE FLOOR", "PACE, ms"):
         table.add_column(name, justify="left" if name in ("WHAT", "") else "right", overflow="fold")
     for figure in report.floor:
         table.add_row(figure.what, _shown(figure.value, figure.unit))
@@ -50,6 +52,7 @@ def print_report(report: Report) -> None:
         if answer.wrong:
             table.add_row(f"[red]{answer.name}: {answer.wrong}[/]")
         for figure in answer.figures:
+            is_first = figure is answer.figures[0]
             table.add_row(
                 figure.what,
                 _shown(figure.value, figure.unit),
@@ -57,6 +60,7 @@ def print_report(report: Report) -> None:
                 _shown(figure.aim),
                 "" if report.quick else MARKS[figure.verdict],
                 _of_floor(figure, report.floor),
+                " - ".join(f"{middle:.1f}" for _, middle, _ in answer.pace) if is_first else "",
             )
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
