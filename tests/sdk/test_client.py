@@ -199,12 +199,13 @@ async def test_a_log_is_read_page_by_page(server: Server, rotor: Rotor) -> None:
     assert [path for _, path, _ in server.asked] == ["/v1/runs/r1/logs", "/v1/runs/r1/logs?cursor=c"]
 
 
-async def test_a_log_is_followed_to_its_last_line_which_may_come_after_the_run_s_end_and_each_is_told_once(
+async def test_a_log_is_followed_until_a_moment_after_the_end_of_its_run_and_each_line_told_once(
     server: Server, rotor: Rotor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rotor.sdk.client.LOG_FOLLOWED_EVERY_SECONDS", 0)
-    for status, lines in (("running", 1), ("running", 1), ("completed", 2), ("completed", 3)):
-        server.answer({**RUN, "status": status})
+    for status, lines in (("running", 1), ("running", 1), ("completed", 2), (None, 3)):
+        if status is not None:
+            server.answer({**RUN, "status": status})
         server.answer({"items": [line(number) for number in range(lines)], "next_cursor": None})
     assert [one.number async for one in rotor.runs.logs("r1", follow=True)] == [0, 1, 2]
 

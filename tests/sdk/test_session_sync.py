@@ -173,7 +173,7 @@ async def test_a_cancelled_plain_handler_records_the_step_in_flight_and_nothing_
 
     server = FakeServer(workflow(body))
     server.start()
-    await asyncio.to_thread(entered.wait)
+    await asyncio.to_thread(entered.wait, 60)
     server.cancel()
     proceed.set()
     assert await server.rest() == "cancelled"

@@ -20,7 +20,7 @@ from rotor.store.store import Store
 from tests import messages
 from tests.messages import raw
 from tests.store.actors import Holder, begin, fire_deadlines, hold, match, send, serve
-from tests.store.tables import change, select, status_of, step_row, value, waits_of
+from tests.store.tables import change, run_row, select, status_of, step_row, value, waits_of
 
 
 async def taken(store: Store, run_id: str, step_id: str = "w") -> str | None:
@@ -50,6 +50,23 @@ async def test_an_event_before_the_wait_is_not_missed(store: Store) -> None:
     await match(store)
 
     assert await taken(store, run_id) == "e-1"
+
+
+async def test_a_child_finds_the_event_that_its_parent_sends_in_the_commit_that_starts_it(store: Store) -> None:
+    await serve(store, "child")
+    holder, run_id = await hold(store)
+    await holder.say(messages.invokes(run_id, "call", "child"), messages.emitted(run_id, "go", "go", event_id="e-1"))
+    child_id = (await holder.take("child")).run_id
+    await holder.say(messages.awaits_event(child_id, "w", "go"))
+    await match(store)
+
+    assert await taken(store, child_id) == "e-1"
+    child, call, go = (
+        await run_row(store.database, child_id),
+        *[await step_row(store.database, run_id, s) for s in ("call", "go")],
+    )
+    (event,) = await select(store.database, "SELECT accepted_at FROM events WHERE id = 'e-1'")
+    assert child["created_at"] == event["accepted_at"] == call["started_at"] == go["started_at"] < go["ended_at"]
 
 
 async def test_an_event_and_a_wait_of_the_same_moment_find_each_other(store: Store, second_store: Store) -> None:

@@ -123,22 +123,22 @@ async def _served(dsn: str, schema: str, ledger: Ledger, runs: int) -> AsyncIter
         ledger.ended += 1
         return total
 
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = ServerConfig(database_url=dsn, schema=schema, port=listening.getsockname()[1], dev=True)
-    server = Server(config, listening=listening)
-    await server.start()
-    worker = connect([bench], url=server.config.url, slots=min(max(runs, 100), 1_000), name="rotor bench")
-    connected = asyncio.Event()
-    worker.on_connected = connected.set
-    working = asyncio.create_task(worker.run(), name="rotor bench worker")
-    try:
-        await connected.wait()
-        async with Rotor(base_url=server.config.url) as client:
-            yield server, client
-    finally:
-        worker.stop()
-        await working
-        await server.stop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = ServerConfig(database_url=dsn, schema=schema, port=listening.getsockname()[1], dev=True)
+        server = Server(config, listening=listening)
+        await server.start()
+        worker = connect([bench], url=server.config.url, slots=min(max(runs, 100), 1_000), name="rotor bench")
+        connected = asyncio.Event()
+        worker.on_connected = connected.set
+        working = asyncio.create_task(worker.run(), name="rotor bench worker")
+        try:
+            await connected.wait()
+            async with Rotor(base_url=server.config.url) as client:
+                yield server, client
+        finally:
+            worker.stop()
+            await working
+            await server.stop()
 
 
 async def _run(client: Rotor, ledger: Ledger, numbers: Sequence[int], steps: int) -> float:

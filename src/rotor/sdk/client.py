@@ -128,9 +128,10 @@ class Runs:
         cursor: str | None = None
         told = -1
         looks_left = LOOKS_AT_LAST_LINES if follow else 1
+        ended = not follow
         while looks_left:
-            if not follow or (await self.get(run_id)).ended:
-                looks_left -= 1
+            ended = ended or (await self.get(run_id)).ended
+            looks_left -= ended
             while True:
                 page = await self._api.get(Page[LogLine], _path("runs", run_id, "logs"), {"cursor": cursor})
                 for line in page.items:

@@ -9,10 +9,11 @@
 CREATE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE
 AS $$ SELECT now() + coalesce(nullif(current_setting('rotor.clock_offset', true), '')::interval, interval '0') $$;
 
--- The same clock as the statement began: for what a transaction writes once it has its locks. It may have waited for them while others
--- wrote of the same runs, and what it writes came after that.
+-- The same clock as the statement began: for the ends of runs, and of their steps, in a transaction that has locked the runs before. It may
+-- have waited for them while others wrote of the same runs, and nothing of a run is later than its end. All else is of the transaction's
+-- beginning: events, runs and since when waits look back are compared with each other.
 CREATE FUNCTION rotor_statement_now() RETURNS timestamptz LANGUAGE sql STABLE
-AS $$ SELECT statement_timestamp() + (rotor_now() - now()) $$;
+AS $$ SELECT rotor_now() + (statement_timestamp() - now()) $$;
 
 -- Which code a run had at a moment: the last of its versions that began by then.
 CREATE FUNCTION version_at(versions text[], since timestamptz[], moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE

@@ -3,7 +3,7 @@
 -- each run, 0: none. It does under the conditions of accept_events, and leases are locked and passed over as there; else it is
 -- queued. Returns which runs have started. Primary key look-ups.
 WITH batch AS MATERIALIZED (
-    SELECT nextval('commit_group') AS number, rotor_statement_now() AS now
+    SELECT nextval('commit_group') AS number, rotor_now() AS now
 ), held AS MATERIALIZED (
     SELECT given.place, leases.workspace_id, leases.version
     FROM unnest($10::uuid[], $11::int[]) WITH ORDINALITY AS given (id, connection, place)

@@ -1,18 +1,18 @@
 -- The committer: all rows of steps, waits and runs that a batch comes to, under the runs' locks. Primary key look-ups and upserts.
 -- $1 to $14 are steps: one that has ended is left as it is. $15 to $17 are waits that are over, unless they begin again.
 -- $18 to $29 are steps that park: an event's wait owes the look back at what came before it. $30 to $40 are runs as they are to be.
--- What it writes happens now, under the locks; what a wait looks back at begins with the transaction, as do the events that it accepts.
--- Returns the number of the commit and its time, how many steps it wrote, and how many seconds away the nearest new deadline is.
+-- What ends, ends as this statement begins, under the locks; all else is of the transaction's beginning, as its events and new runs are.
+-- Returns the number of the commit, when what ended did, how many steps it wrote, and how many seconds away the nearest new deadline is.
 WITH batch AS MATERIALIZED (
-    SELECT nextval('commit_group') AS number, rotor_statement_now() AS now, rotor_now() AS began
+    SELECT nextval('commit_group') AS number, rotor_now() AS now, rotor_statement_now() AS ends
 ), put AS (
     INSERT INTO steps (run_id, id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for,
                        deadline, started_at, ended_at, settled_group, position)
     SELECT new.run_id, new.id, new.index, new.op, new.status, new.attempts, new.output, new.error, new.child_run_id,
            new.event_id, new.waits_for,
            coalesce(new.until, batch.now + new.seconds * interval '1 second'),
-           batch.now - new.elapsed_ms * interval '1 millisecond',
-           CASE WHEN new.status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN batch.now END,
+           least(batch.now, batch.ends - new.elapsed_ms * interval '1 millisecond'),
+           CASE WHEN new.status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN batch.ends END,
            batch.number, new.position
     FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $7::bytea[], $8::bytea[], $9::uuid[],
                 $10::text[], $11::text[], $12::float8[], $13::timestamptz[], $14::int[])
@@ -37,7 +37,7 @@ WITH batch AS MATERIALIZED (
     SELECT new.run_id, new.step_id, new.step_index, new.workspace_id,
            coalesce(new.until, batch.now + new.seconds * interval '1 second'),
            new.topic, new.path, new.match_hash, new.equals, new.expression,
-           CASE WHEN new.match_hash IS NOT NULL THEN coalesce(new.since, batch.began) END,
+           CASE WHEN new.match_hash IS NOT NULL THEN coalesce(new.since, batch.now) END,
            new.match_hash IS NOT NULL
     FROM unnest($18::uuid[], $19::text[], $20::int[], $21::bigint[], $22::float8[], $23::timestamptz[], $24::text[], $25::text[],
                 $26::bigint[], $27::bytea[], $28::bytea[], $29::timestamptz[])
@@ -58,7 +58,7 @@ WITH batch AS MATERIALIZED (
         kept_group = CASE WHEN new.status = 'waiting' AND runs.status = 'running' AND new.kept_by IS NOT NULL THEN batch.number
                           ELSE runs.kept_group END,
         cancel_requested_at = CASE WHEN new.cancelling THEN coalesce(runs.cancel_requested_at, batch.now) END,
-        ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN batch.now END,
+        ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN batch.ends END,
         changed_group = batch.number
     FROM unnest($30::uuid[], $31::text[], $32::uuid[], $33::int[], $34::int[], $35::int[], $36::float8[], $37::bytea[], $38::bytea[],
                 $39::uuid[], $40::boolean[])
@@ -66,6 +66,6 @@ WITH batch AS MATERIALIZED (
          batch
     WHERE runs.id = new.id
 )
-SELECT number, now, (SELECT count(*) FROM put) AS written,
+SELECT number, ends, (SELECT count(*) FROM put) AS written,
        (SELECT extract(epoch FROM min(deadline) - batch.now)::float8 FROM parked) AS deadline_seconds
 FROM batch
