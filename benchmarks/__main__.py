@@ -61,15 +61,21 @@ async def ask_all(options: argparse.Namespace) -> Report:
 async def ask(name: str, stage: Stage) -> Answer:
     """One question on a stage of its own. What was wrong is reported, and no figure of it counts."""
     print(f"{name} ...", file=sys.stderr, flush=True)
-    figures, wrong, pace = list[Figure](), "", await measure_pace()
+    figures, wrong, pace_before = list[Figure](), "", await measure_pace()
     before = machine_ticks()
     try:
         async with stage:
             figures = await import_module(f"benchmarks.questions.{name}").ask(stage)
     except WrongError as error:
         wrong = str(error)
-    busy = busy_share(before, machine_ticks())
-    return Answer(name=name, figures=figures, wrong=wrong, machine_busy=busy, pace=(pace, await measure_pace()))
+    return Answer(
+        name=name,
+        figures=figures,
+        wrong=wrong,
+        machine_busy=busy_share(before, machine_ticks()),
+        pace_before=pace_before,
+        pace_after=await measure_pace(),
+    )
 
 
 if __name__ == "__main__":

@@ -77,6 +77,15 @@ async def clean_schema(dsn: str) -> AsyncIterator[str]:
     await drop(dsn, [name])
 
 
+@pytest.fixture
+async def fresh_database(dsn: str, clean_schema: str) -> AsyncIterator[Database]:
+    """A schema that no test has used before: to the planner, tables that were emptied are still large."""
+    await migrate(dsn, schema=clean_schema)
+    pool = await Database.connect(dsn, schema=clean_schema)
+    yield pool
+    await pool.close()
+
+
 async def drop(dsn: str, schemas: Iterable[str]) -> None:
     connection = await asyncpg.connect(dsn)
     try:

@@ -42,7 +42,7 @@ def test_a_benchmark_measures_a_real_server_and_worker(tmp_path: Path) -> None:
     assert answer["wrong"] == ""
     assert [figure["unit"] for figure in answer["figures"]] == ["ms", "ms"]
     assert all(figure["value"] > 0 for figure in answer["figures"])
-    assert all(0 < low <= middle <= high for low, middle, high in answer["pace"])
+    assert all(0 < pace["p10"] <= pace["p50"] <= pace["p90"] for pace in (answer["pace_before"], answer["pace_after"]))
 
 
 async def test_what_is_not_durable_is_not_measured(dsn: str) -> None:

@@ -25,8 +25,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     wrong: str = ""
     machine_busy: float = 0.0
     """The share of all cores that was busy meanwhile, with whatever else ran."""
-    pace: tuple[list[float], list[float]]
-    """`measure_pace`, before the question and after it: the less, the faster the machine was."""
+    pace_before: dict[str, float]
+    """By `measure_pace`: the less, the faster the machine was."""
+    pace_after: dict[str, float]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ def print_report(report: Report) -> None:
                 _shown(figure.aim),
                 "" if report.quick else MARKS[figure.verdict],
                 _of_floor(figure, report.floor),
-                " - ".join(f"{middle:.1f}" for _, middle, _ in answer.pace) if is_first else "",
+                f"{answer.pace_before['p50']:.1f} - {answer.pace_after['p50']:.1f}" if is_first else "",
             )
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)

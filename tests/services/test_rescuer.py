@@ -12,11 +12,10 @@ from rotor.services import rescuer as rescuer_module
 from rotor.services.rescuer import ORPHANS_EVERY, Rescuer
 from rotor.store import leases
 from rotor.store.database import Database
-from rotor.store.migrate import migrate
 from rotor.store.store import Store
 from tests import messages
 from tests.store.actors import Holder, begin, hold, serve
-from tests.store.tables import change, select, status_of, step_row, value
+from tests.store.tables import change, select, status_of, step_row, stop_clock, value
 
 
 async def test_with_nothing_left_behind_the_rescuer_looks_again_at_its_own_pace(store: Store) -> None:
@@ -111,9 +110,8 @@ async def test_more_than_a_batch_is_rescued_round_after_round(store: Store, monk
     assert await value(store.database, "SELECT count(*) FROM runs WHERE status = 'queued'") == 5
 
 
-async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(dsn: str, clean_schema: str) -> None:
-    await migrate(dsn, schema=clean_schema)
-    store = Store.on(await Database.connect(dsn, schema=clean_schema))
+async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(fresh_database: Database) -> None:
+    store = Store.on(fresh_database)
     store.start()
     holder, run_id = await hold(store)
     await holder.say(messages.awaits_signal(run_id, "gate", "s"), messages.parked(run_id))
@@ -121,15 +119,10 @@ async def test_a_signal_whose_server_died_before_it_was_delivered_is_delivered(d
     completed_at: datetime = await value(store.database, "SELECT completed_at FROM signals")
     found = []
     for later in (0.999, 1):  # its server is given a moment
-        await change(
-            store.database,
-            "CREATE OR REPLACE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE "
-            f"AS $$ SELECT timestamptz '{completed_at + timedelta(seconds=later)}' $$",
-        )
+        await stop_clock(store.database, completed_at + timedelta(seconds=later))
         await Rescuer(store).tick()
         found.append((await step_row(store.database, run_id, "gate"))["output"])
     await store.stop()
-    await store.database.close()
 
     assert found == [None, b"1"]
 

@@ -8,7 +8,6 @@ import pytest
 
 from rotor.store.database import Database
 from rotor.store.doctor import check
-from rotor.store.migrate import migrate
 from rotor.store.store import Store
 
 LATE = {"deadline passed over", "delivery passed over", "look back passed over", "signal passed over", "lease is gone"}
@@ -33,13 +32,4 @@ async def second_store(database: Database) -> AsyncIterator[Store]:
     store.start()
     yield store
     await store.stop()
-    await pool.close()
-
-
-@pytest.fixture
-async def fresh_database(dsn: str, clean_schema: str) -> AsyncIterator[Database]:
-    """A schema that no test has used before: to the planner, tables that were emptied are still large."""
-    await migrate(dsn, schema=clean_schema)
-    pool = await Database.connect(dsn, schema=clean_schema)
-    yield pool
     await pool.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,12 @@ async def step_status(database: Database, run_id: str | UUID, step_id: str) -> s
 async def waits_of(database: Database, run_id: str | UUID) -> list[str]:
     rows = await select(database, "SELECT step_id FROM waits WHERE run_id = $1 ORDER BY 1", UUID(str(run_id)))
     return [row["step_id"] for row in rows]
+
+
+async def stop_clock(database: Database, moment: datetime | str) -> None:
+    """It is `moment` from now on, for everybody on this schema, which is good for nothing else afterwards."""
+    stopped = f"AS $$ SELECT timestamptz '{moment}' $$"
+    await change(database, f"CREATE OR REPLACE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE {stopped}")
 
 
 def lose_answer(database: Database, monkeypatch: pytest.MonkeyPatch, of: str = "transaction") -> None:

@@ -38,6 +38,7 @@ from tests.store.tables import (
     select,
     status_of,
     step_row,
+    stop_clock,
     until_blocked,
     value,
     waits_of,
@@ -140,11 +141,7 @@ async def test_its_time_is_recorded_as_it_is_told(fresh_database: Database) -> N
     store.start()
     holder, run_id = await remembered(store)
     for moment in MOMENTS:
-        await change(
-            store.database,
-            "CREATE OR REPLACE FUNCTION rotor_now() RETURNS timestamptz LANGUAGE sql STABLE "
-            f"AS $$ SELECT timestamptz '{moment}' $$",
-        )
+        await stop_clock(store.database, moment)
         await change(store.database, "UPDATE waits SET since = rotor_now()")
         event_id = await comes(store, run_id)
 

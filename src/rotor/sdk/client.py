@@ -121,7 +121,8 @@ class Runs:
             delay = min(delay * 2, 5.0)
 
     async def logs(self, run_id: str, *, follow: bool = False) -> AsyncGenerator[LogLine]:
-        """What the run has logged by `ctx.logger`, oldest first; with `follow` also what it logs until it has ended.
+        """What the run has logged by `ctx.logger`, oldest first; with `follow` also what it logs until it has ended,
+        and what of that comes within a second.
 
         Raises `ApiError` 404 for a run that the workspace does not have.
         """
@@ -131,7 +132,8 @@ class Runs:
         ended = not follow
         while looks_left:
             ended = ended or (await self.get(run_id)).ended
-            looks_left -= ended
+            if ended:
+                looks_left -= 1
             while True:
                 page = await self._api.get(Page[LogLine], _path("runs", run_id, "logs"), {"cursor": cursor})
                 for line in page.items:

@@ -57,7 +57,7 @@ class WebSocket(WSListener):
         super().__init__()
         self.is_writable = True
         """False while the peer is slow: what has been sent waits in this process."""
-        self.on_writable: Callable[[], None] = _nothing
+        self.on_writable: Callable[[], None] | None = None
         self._transport: WSTransport
         self._message_bytes_max = message_bytes_max
         self._come: deque[bytes | Closed] = deque()
@@ -149,7 +149,8 @@ class WebSocket(WSListener):
 
     def resume_writing(self) -> None:
         self.is_writable = True
-        self.on_writable()
+        if self.on_writable is not None:
+            self.on_writable()
 
     # --- within
 
@@ -186,10 +187,6 @@ class WebSocket(WSListener):
             take(what)
         except Exception as error:  # is for whoever listens
             self.stop(error)
-
-
-def _nothing() -> None:
-    """Stands for the call-back of who does not mind."""
 
 
 @asynccontextmanager

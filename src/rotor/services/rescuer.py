@@ -52,7 +52,7 @@ class Rescuer(Loop):
         lost = await leases.lost_runs(store.database)
         acted = await store.committer.submit_all(lost)
         if any(acted):
-            log.warning("%d runs lost their worker and are given to another", sum(acted))
+            log.warning("runs that lost their worker and are given to another: %d", sum(acted))
         await leases.delete_taken(store.database)
         rows = await store.database.fetch("read_undelivered_signals", limits.BATCH)
         await store.committer.submit_all(

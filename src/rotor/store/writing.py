@@ -30,8 +30,8 @@ class Written:
     """What a write has to tell: the commit's number, and what may be due because of it."""
 
     group: int = 0
-    ends: datetime
-    """When what ended in it did."""
+    ended_at: datetime
+    """Of all that ended in it."""
     recorded: Mapping[StepKey, int] = MappingProxyType({})
     """Of steps that had ended before: the commits that recorded them."""
     deadline_seconds: float | None = None
@@ -69,7 +69,7 @@ async def write(
             written.accepted = await intake.accept_in(connection, emitted, starts)
     unsettled = [run_id for run_id in outcome.changed if outcome.runs[run_id].ended and run_id not in settled]
     if unsettled:
-        await connection.execute("close_steps", unsettled, limits.SIGNAL_KEPT, written.ends)
+        await connection.execute("close_steps", unsettled, limits.SIGNAL_KEPT, written.ended_at)
     return written
 
 
@@ -92,7 +92,7 @@ async def _put_batch(connection: Connection, outcome: Outcome, written: Written)
     )
     assert row is not None
     written.group = row["number"]
-    written.ends = row["ends"]
+    written.ended_at = row["ended_at"]
     written.deadline_seconds = row["deadline_seconds"]
     written.waits = [wait for wait in waits if wait.match is not None]
     due = [run.due_seconds or 0 for run in runs if run.status == "queued"]

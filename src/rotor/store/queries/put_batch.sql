@@ -4,15 +4,15 @@
 -- What ends, ends as this statement begins, under the locks; all else is of the transaction's beginning, as its events and new runs are.
 -- Returns the number of the commit, when what ended did, how many steps it wrote, and how many seconds away the nearest new deadline is.
 WITH batch AS MATERIALIZED (
-    SELECT nextval('commit_group') AS number, rotor_now() AS now, rotor_statement_now() AS ends
+    SELECT nextval('commit_group') AS number, rotor_now() AS now, rotor_statement_now() AS ended_at
 ), put AS (
     INSERT INTO steps (run_id, id, index, op, status, attempts, output, error, child_run_id, event_id, waits_for,
                        deadline, started_at, ended_at, settled_group, position)
     SELECT new.run_id, new.id, new.index, new.op, new.status, new.attempts, new.output, new.error, new.child_run_id,
            new.event_id, new.waits_for,
            coalesce(new.until, batch.now + new.seconds * interval '1 second'),
-           least(batch.now, batch.ends - new.elapsed_ms * interval '1 millisecond'),
-           CASE WHEN new.status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN batch.ends END,
+           least(batch.now, batch.ended_at - new.elapsed_ms * interval '1 millisecond'),
+           CASE WHEN new.status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN batch.ended_at END,
            batch.number, new.position
     FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $7::bytea[], $8::bytea[], $9::uuid[],
                 $10::text[], $11::text[], $12::float8[], $13::timestamptz[], $14::int[])
@@ -58,7 +58,7 @@ WITH batch AS MATERIALIZED (
         kept_group = CASE WHEN new.status = 'waiting' AND runs.status = 'running' AND new.kept_by IS NOT NULL THEN batch.number
                           ELSE runs.kept_group END,
         cancel_requested_at = CASE WHEN new.cancelling THEN coalesce(runs.cancel_requested_at, batch.now) END,
-        ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN batch.ends END,
+        ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN batch.ended_at END,
         changed_group = batch.number
     FROM unnest($30::uuid[], $31::text[], $32::uuid[], $33::int[], $34::int[], $35::int[], $36::float8[], $37::bytea[], $38::bytea[],
                 $39::uuid[], $40::boolean[])
@@ -66,6 +66,6 @@ WITH batch AS MATERIALIZED (
          batch
     WHERE runs.id = new.id
 )
-SELECT number, ends, (SELECT count(*) FROM put) AS written,
+SELECT number, ended_at, (SELECT count(*) FROM put) AS written,
        (SELECT extract(epoch FROM min(deadline) - batch.now)::float8 FROM parked) AS deadline_seconds
 FROM batch
