@@ -77,6 +77,7 @@ def main() -> int:
     if sys.version_info < (3, 11):
         print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped as by Ctrl-C
     try:
         set_up()
         if options.job == "demo":
