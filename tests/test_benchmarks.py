@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.arithmetic import after
+from benchmarks.harness import programs
 from benchmarks.harness.checks import Ended, check_chain
 from benchmarks.harness.database import check_durable
 from benchmarks.harness.figures import WrongError
@@ -48,6 +49,18 @@ def test_a_benchmark_measures_a_real_server_and_worker(tmp_path: Path) -> None:
 async def test_what_is_not_durable_is_not_measured(dsn: str) -> None:
     with pytest.raises(WrongError, match=r"fsync|synchronous_commit"):
         await check_durable(f"{dsn}{'&' if '?' in dsn else '?'}synchronous_commit=off")
+
+
+async def test_what_does_not_end_leaves_its_question_without_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "END_SECONDS", 0.1)
+    program = programs.Program(
+        "peer", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ, tmp_path / "log"
+    )
+    with pytest.raises(WrongError, match="peer has not ended"):
+        await program.ends()
+    await program.stop()
 
 
 def test_a_chain_that_is_right_has_the_times_of_its_steps() -> None:

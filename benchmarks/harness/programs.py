@@ -18,6 +18,8 @@ __all__ = ["ROOT", "Program", "free_port", "module"]
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60
+END_SECONDS = 300
+"""How long what ends by itself may take. A slow peer on a slow machine takes a minute and more."""
 STOP_SECONDS = 30
 PORTS = range(20_000, 32_768)
 
@@ -48,7 +50,11 @@ class Program:
 
     async def ends(self) -> None:
         """Return once it has ended well."""
-        if await asyncio.to_thread(self.process.wait, START_SECONDS):
+        try:
+            code = await asyncio.to_thread(self.process.wait, END_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise WrongError(f"{self.name} has not ended within {END_SECONDS} s (END_SECONDS)") from None
+        if code:
             raise WrongError(f"{self.name} failed; it said:\n{self.said[-2_000:]}")
 
     async def stop(self) -> None:
